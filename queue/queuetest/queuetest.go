@@ -1,0 +1,36 @@
+// Package queuetest tests that a queue type keeps the contract of package
+// queue. It knows nothing of any type: it drives the state machine as a host
+// would, and plays the store with answers that come late and in odd groups.
+//
+// A type of one's own is tested by one line in its package:
+//
+//	func TestQueue(t *testing.T) { queuetest.Run(t, MyType()) }
+package queuetest
+
+import (
+	"testing"
+
+	"github.com/warrenmq/warren/queue"
+)
+
+// behaviour is one named test.
+type behaviour struct {
+	name string
+	run  func(*testing.T, queue.Type)
+}
+
+// Run tests a type whose queues are first in, first out and give a requeued
+// message its original position, as RabbitMQ's classic queues do (contract 05
+// §4). Its subtests run in parallel. Tests of what only a durable queue can do
+// are skipped for a type that asks nothing of the store.
+func Run(t *testing.T, typ queue.Type) {
+	t.Helper()
+	for _, group := range [][]behaviour{deliveries(), requests(), stored(), histories()} {
+		for _, b := range group {
+			t.Run(b.name, func(t *testing.T) {
+				t.Parallel()
+				b.run(t, typ)
+			})
+		}
+	}
+}
