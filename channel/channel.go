@@ -1,0 +1,195 @@
+package channel
+
+import (
+	"sync"
+
+	"github.com/warrenmq/warren/auth"
+	"github.com/warrenmq/warren/confirm"
+	"github.com/warrenmq/warren/exchange"
+	"github.com/warrenmq/warren/limiter"
+	"github.com/warrenmq/warren/message"
+	"github.com/warrenmq/warren/queue"
+	"github.com/warrenmq/warren/reply"
+)
+
+// VHost is what a channel needs of its virtual host. Its methods may be called
+// from any goroutine; those that look something up take no lock.
+type VHost interface {
+	Name() string
+	// Exchanges are the exchanges and bindings.
+	Exchanges() *exchange.Topology
+	// QueueTypes are the types a declare may name.
+	QueueTypes() *queue.Types
+	// Queue gives a queue by name.
+	Queue(name string) (*queue.Host, bool)
+	// CheckQueueLimit refuses a new queue above the virtual host's limit.
+	CheckQueueLimit(name string) error
+	// DeclareQueue gives the queue of that name, or makes it as specified.
+	DeclareQueue(s queue.Spec) (h *queue.Host, created bool, err error)
+}
+
+// Out takes what a channel has to say to its client besides the answers that
+// its methods return. Its methods may be called from any goroutine, never block
+// and keep the order of the calls.
+type Out interface {
+	// Deliver sends deliveries to a consumer under consecutive delivery tags. It
+	// takes over the reference of each. The slice is the caller's again when it
+	// returns. Once a delivery is on its way, or dropped, its cost is given back
+	// with Channel.Written.
+	Deliver(consumerTag string, first uint64, ds []queue.Delivery)
+	// Return sends basic.return and takes over a reference to the message.
+	Return(code reply.Code, m *message.Message)
+	// Cancelled tells that the broker cancelled a consumer.
+	Cancelled(consumerTag string)
+	// ConfirmsReady says that Confirms has something to drain.
+	ConfirmsReady()
+}
+
+// Config is what a channel is made of.
+type Config struct {
+	VHost VHost
+	// Access are the user's rights in the virtual host.
+	Access *auth.Access
+	// User is the name publishes may carry as user-id.
+	User string
+	// Impersonator users may put any name into user-id.
+	Impersonator bool
+	// Connection identifies the connection, for exclusive queues.
+	Connection uint64
+	Out        Out
+	// MaxMessageSize is the largest body in octets.
+	MaxMessageSize int
+	// MaxUnsent is how many octets of deliveries may wait for the client to read
+	// them before queues serve others; at least one delivery may.
+	MaxUnsent int
+}
+
+// Channel is one open channel.
+type Channel struct {
+	Config
+	confirms *confirm.Tracker
+	window   *limiter.Window
+	global   limiter.Prefetch
+
+	// What follows belongs to the goroutine that calls the methods.
+	lastQueue string // the queue declared last, for the empty queue name
+	prefetch  int    // of consumers to come
+	seq       uint64 // publishes counted for confirms
+	confirmed bool   // confirm.select was called
+	tx        *transaction
+	routes    routes
+	props     inspector
+	pending   []posting
+	pendingN  int
+	settled   []unackedEntry // scratch
+
+	mu        sync.Mutex
+	closed    bool
+	tag       uint64 // the last delivery tag
+	unacked   unacked
+	consumers map[string]*consumer
+	waiting   []*consumer // those the window or the global prefetch refused
+}
+
+// New opens a channel.
+func New(c Config) *Channel {
+	ch := &Channel{Config: c, window: limiter.NewWindow(c.MaxUnsent), consumers: map[string]*consumer{}}
+	ch.confirms = confirm.New(c.Out.ConfirmsReady)
+	return ch
+}
+
+// posting is what is collected for one queue.
+type posting struct {
+	host *queue.Host
+	b    *queue.Batch
+}
+
+const (
+	// maxPostings is for how many queues a channel collects at a time.
+	maxPostings = 16
+	// maxPending is how many publishes and settles it collects in all.
+	maxPending = 512
+)
+
+// batch gives the batch in which publishes and settles for a queue are collected.
+func (ch *Channel) batch(h *queue.Host) *queue.Batch {
+	for i := len(ch.pending) - 1; i >= 0; i-- {
+		if ch.pending[i].host == h {
+			ch.pendingN++
+			return ch.pending[i].b
+		}
+	}
+	if len(ch.pending) == maxPostings {
+		ch.Flush()
+	}
+	b := queue.NewBatch()
+	ch.pending = append(ch.pending, posting{h, b})
+	ch.pendingN++
+	return b
+}
+
+// Flush hands over what was collected. It may run queues, and it waits for
+// queues that have more before them than they should.
+func (ch *Channel) Flush() {
+	if len(ch.pending) == 0 {
+		return
+	}
+	ch.pendingN = 0
+	for i, p := range ch.pending {
+		ch.pending[i] = posting{}
+		if full := p.host.Post(p.b); full != nil {
+			<-full
+		}
+	}
+	ch.pending = ch.pending[:0]
+}
+
+// flushIfMany hands over once enough came together.
+func (ch *Channel) flushIfMany() {
+	if ch.pendingN >= maxPending {
+		ch.Flush()
+	}
+}
+
+// Answer is a basic.ack or basic.nack for a publisher.
+type Answer = confirm.Answer
+
+// Confirms appends the answers to publishes that are due; see
+// confirm.Tracker.Drain. Any goroutine may call it, one at a time.
+func (ch *Channel) Confirms(to []Answer) []Answer { return ch.confirms.Drain(to) }
+
+// Flow answers channel.flow: a client may only ask for what is so anyway.
+func (ch *Channel) Flow(active bool) error {
+	if !active {
+		return reply.Errorf(reply.NotImplemented, "active=false")
+	}
+	return nil
+}
+
+// Close ends the channel, whatever the reason: consumers go, what was not
+// acknowledged returns to its queues in order, an open transaction is dropped
+// and confirms that were not sent are lost. It is idempotent.
+func (ch *Channel) Close() {
+	ch.Flush()
+	ch.mu.Lock()
+	if ch.closed {
+		ch.mu.Unlock()
+		return
+	}
+	ch.closed = true
+	consumers := ch.consumers
+	ch.consumers, ch.waiting = nil, nil
+	ch.mu.Unlock()
+	ch.confirms.Close()
+	for _, c := range consumers {
+		c.host.Cancel(c.id)
+	}
+	if ch.tx != nil {
+		ch.tx.drop(ch)
+	}
+	ch.mu.Lock()
+	entries := ch.unacked.takeAll(nil)
+	ch.mu.Unlock()
+	ch.settle(entries, queue.Requeue)
+	ch.Flush()
+}

@@ -1,0 +1,232 @@
+package channel
+
+import (
+	"errors"
+
+	"github.com/warrenmq/warren/message"
+	"github.com/warrenmq/warren/queue"
+	"github.com/warrenmq/warren/reply"
+)
+
+// deliveryCost is what a delivery counts in the outbox besides its body: its
+// frames, and the memory that goes with it.
+const deliveryCost = 128
+
+// Cost is what a delivery of a body of size octets takes of the room that
+// Config.MaxUnsent limits; Written gives it back.
+func Cost(size int) int { return size + deliveryCost }
+
+// consumer is one consumer of a channel. To its queue it is where deliveries go,
+// and the gate that says when they may.
+type consumer struct {
+	ch    *Channel
+	tag   string
+	host  *queue.Host
+	noAck bool
+	id    message.ConsumerID // set in the queue's turn before the first delivery
+	waits bool               // stands in ch.waiting; guarded by ch.mu
+}
+
+// TryTake implements queue.Gate.
+func (c *consumer) TryTake(size int) bool {
+	if c.tryTake(size) {
+		return true
+	}
+	ch := c.ch
+	ch.mu.Lock()
+	if !c.waits {
+		c.waits = true
+		ch.waiting = append(ch.waiting, c)
+	}
+	ch.mu.Unlock()
+	// Room may have come before anybody could see that this one waits for it. If
+	// so, the resume that it may get besides does no harm.
+	return c.tryTake(size)
+}
+
+func (c *consumer) tryTake(size int) bool {
+	if c.noAck {
+		return c.ch.global.TryPass() && c.ch.window.TryTake(Cost(size))
+	}
+	if !c.ch.global.TryTake() {
+		return false
+	}
+	if c.ch.window.TryTake(Cost(size)) {
+		return true
+	}
+	if c.ch.global.Release(1) {
+		c.ch.resume()
+	}
+	return false
+}
+
+// Deliver implements queue.Sink.
+func (c *consumer) Deliver(ds []queue.Delivery) {
+	ch := c.ch
+	ch.mu.Lock()
+	if ch.closed {
+		ch.mu.Unlock()
+		c.giveBack(ds)
+		return
+	}
+	first := ch.tag + 1
+	ch.tag += uint64(len(ds))
+	if !c.noAck {
+		for i := range ds {
+			ch.unacked.push(unackedEntry{tag: first + uint64(i), host: c.host, id: ds[i].ID, consumer: c.id})
+		}
+	}
+	ch.Out.Deliver(c.tag, first, ds)
+	ch.mu.Unlock()
+}
+
+// giveBack returns deliveries that came too late for the channel.
+func (c *consumer) giveBack(ds []queue.Delivery) {
+	b := queue.NewBatch()
+	for i := range ds {
+		ds[i].Msg.Release()
+		if !c.noAck {
+			b.Settle(queue.Settle{ID: ds[i].ID, Consumer: c.id, Outcome: queue.Requeue})
+		}
+	}
+	c.host.PostLater(b)
+}
+
+// Cancelled implements queue.Sink.
+func (c *consumer) Cancelled() {
+	ch := c.ch
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	if ch.closed || ch.consumers[c.tag] != c {
+		return
+	}
+	delete(ch.consumers, c.tag)
+	ch.Out.Cancelled(c.tag)
+}
+
+// Written gives back the cost of deliveries that the client's socket took, or
+// that were dropped with the connection.
+func (ch *Channel) Written(cost int) {
+	if ch.window.Release(cost) {
+		ch.resume()
+	}
+}
+
+// resume lets the queues of waiting consumers try again.
+func (ch *Channel) resume() {
+	ch.mu.Lock()
+	waiting := ch.waiting
+	ch.waiting = nil
+	for _, c := range waiting {
+		c.waits = false
+	}
+	ch.mu.Unlock()
+	for _, c := range waiting {
+		c.host.Resume(c.id)
+	}
+}
+
+// Qos sets how many deliveries may be unacknowledged: for each consumer to come,
+// or with global for all consumers of the channel together (contract 06 §3).
+func (ch *Channel) Qos(size uint32, count int, global bool) error {
+	if size != 0 {
+		return reply.Errorf(reply.NotImplemented, "prefetch_size!=0 (%d)", size)
+	}
+	ch.Flush()
+	opened := false
+	if global {
+		ch.mu.Lock()
+		n := ch.unacked.live
+		ch.mu.Unlock()
+		opened = ch.global.SetLimit(count, n)
+	} else {
+		ch.prefetch = count
+		opened = ch.global.SetLimit(0, 0)
+	}
+	if opened {
+		ch.resume()
+	}
+	return nil
+}
+
+// Consume is basic.consume.
+type Consume struct {
+	Queue     string // empty for the queue declared last
+	Tag       string // empty for one of the broker's making
+	NoAck     bool
+	Exclusive bool
+	Arguments message.Table
+}
+
+// Consume adds a consumer. ok is called with its tag before its first delivery,
+// possibly on another goroutine but before Consume returns.
+func (ch *Channel) Consume(c Consume, ok func(tag string)) error {
+	ch.Flush()
+	name, err := ch.queueName(c.Queue)
+	if err != nil {
+		return err
+	}
+	if name == replyTo {
+		return reply.Errorf(reply.NotImplemented, "direct reply-to: consuming from '%s'", replyTo)
+	}
+	ch.mu.Lock()
+	taken := ch.consumers[c.Tag] != nil
+	ch.mu.Unlock()
+	if taken {
+		return reply.Errorf(reply.NotAllowed, "attempt to reuse consumer tag '%s'", c.Tag)
+	}
+	if err := ch.mayReadQueue(name); err != nil {
+		return err
+	}
+	h, err := ch.queue(name)
+	if err != nil {
+		return err
+	}
+	if err := queue.CheckConsumer(ch.VHost.QueueTypes(), h.Capabilities(), h.Spec(), c.Arguments); err != nil {
+		return err
+	}
+	if ch.global.Limit() > 0 {
+		if err := queue.CheckGlobalQos(h.Capabilities(), h.Spec()); err != nil {
+			return err
+		}
+	}
+	tag := c.Tag
+	if tag == "" {
+		tag = generated("amq.ctag-")
+	}
+	cons := &consumer{ch: ch, tag: tag, host: h, noAck: c.NoAck}
+	ch.mu.Lock()
+	ch.consumers[tag] = cons
+	ch.mu.Unlock()
+	err = h.Consume(queue.Consumer{
+		Tag: tag, NoAck: c.NoAck, Exclusive: c.Exclusive,
+		Prefetch: ch.prefetch, Arguments: c.Arguments, Gate: cons,
+	}, cons, func(id message.ConsumerID) { cons.id = id }, func() { ok(tag) })
+	if err == nil {
+		return nil
+	}
+	ch.mu.Lock()
+	delete(ch.consumers, tag)
+	ch.mu.Unlock()
+	switch {
+	case errors.Is(err, queue.ErrExclusiveUse):
+		return reply.Errorf(reply.AccessRefused, "%s in exclusive use", ch.queueResource(name))
+	case errors.Is(err, queue.ErrGone):
+		return ch.noQueue(name)
+	}
+	return err
+}
+
+// Cancel takes a consumer away. What was delivered to it stays unacknowledged.
+// An unknown tag is fine. ok is called before the queue can be found deleted.
+func (ch *Channel) Cancel(tag string) error {
+	ch.Flush()
+	ch.mu.Lock()
+	c := ch.consumers[tag]
+	delete(ch.consumers, tag)
+	ch.mu.Unlock()
+	if c != nil {
+		c.host.Cancel(c.id)
+	}
+	return nil
+}

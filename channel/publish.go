@@ -1,0 +1,248 @@
+package channel
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+
+	"github.com/warrenmq/warren/message"
+	"github.com/warrenmq/warren/queue"
+	"github.com/warrenmq/warren/reply"
+)
+
+// replyTo is the pseudo-queue of direct reply-to.
+const replyTo = "amq.rabbitmq.reply-to"
+
+// Publish is basic.publish with its content.
+type Publish struct {
+	// Exchange and RoutingKey are only read during the call.
+	Exchange, RoutingKey []byte
+	Mandatory, Immediate bool
+	// Msg holds the properties and the body; Publish takes over the reference,
+	// whatever its result.
+	Msg *message.Message
+	// Size is the size of the body as announced. It differs from the message's
+	// only for a body too large to be kept.
+	Size uint64
+}
+
+// Publish routes a message. Whatever refuses it ends the channel (contract 03
+// §6); a message without a route does not.
+func (ch *Channel) Publish(p *Publish) error {
+	rt, err := ch.checkPublish(p)
+	if err != nil {
+		p.Msg.Release()
+		return err
+	}
+	if ch.tx != nil {
+		ch.tx.publish(p, rt)
+		return nil
+	}
+	var ref message.PublishRef
+	if ch.confirmed {
+		ch.seq++
+		ref = message.PublishRef{By: ch.confirms, Seq: ch.seq}
+	}
+	ch.post(p.Msg, rt.hosts, p.Mandatory, ref)
+	ch.flushIfMany()
+	return nil
+}
+
+// post hands a message to its queues, or returns it where that was asked for. A
+// return goes before the confirm (contract 06 §5).
+func (ch *Channel) post(m *message.Message, hosts []*queue.Host, mandatory bool, ref message.PublishRef) {
+	if len(hosts) == 0 && mandatory {
+		m.Retain(1)
+		ch.Out.Return(reply.NoRoute, m)
+	}
+	if ref.By == message.Confirmer(ch.confirms) {
+		ch.confirms.Add(ref.Seq, len(hosts))
+	}
+	if len(hosts) == 0 {
+		m.Release()
+		return
+	}
+	m.Retain(int32(len(hosts) - 1))
+	for _, h := range hosts {
+		ch.batch(h).Publish(queue.Publish{Msg: m, Ref: ref})
+	}
+}
+
+// checkPublish makes the checks of contract 03 §6 in their order and finds the
+// queues.
+func (ch *Channel) checkPublish(p *Publish) (*route, error) {
+	if p.Immediate {
+		return nil, reply.Errorf(reply.NotImplemented, "immediate=true")
+	}
+	if p.Size > uint64(ch.MaxMessageSize) {
+		return nil, reply.Errorf(reply.PreconditionFailed,
+			"message size %d is larger than configured max size %d", p.Size, ch.MaxMessageSize)
+	}
+	rt, k, err := ch.lookupRoute(p.Exchange, p.RoutingKey)
+	if err != nil {
+		return nil, err
+	}
+	info, err := ch.props.inspect(ch, p.Msg.Props())
+	if err != nil {
+		return nil, err
+	}
+	p.Msg.SetAttributes(info.persistent, info.priority)
+	if rt == nil || info.extraKeys {
+		rt, err = ch.routeByContent(k, p, info)
+		if err != nil {
+			return nil, err
+		}
+	}
+	p.Msg.SetRoute(k.name, rt.key)
+	return rt, nil
+}
+
+// routeByContent routes a message whose way depends on more than its key.
+func (ch *Channel) routeByContent(k *knownExchange, p *Publish, info inspected) (*route, error) {
+	key := string(p.RoutingKey)
+	if !info.extraKeys {
+		return ch.routes.compute(ch, k, p.Msg, key), nil
+	}
+	more, err := senderSelected(p)
+	if err != nil {
+		return nil, err
+	}
+	return ch.routes.compute(ch, k, p.Msg, append([]string{key}, more...)...), nil
+}
+
+// inspected is what the broker needs to know of a message's properties.
+type inspected struct {
+	persistent bool
+	priority   uint8
+	extraKeys  bool // the headers name CC or BCC
+}
+
+// inspector looks into the properties of publishes. Publishers mostly send the
+// same properties again and again, so that the last ones found in order are
+// remembered.
+type inspector struct {
+	scan message.PropertyScan
+	last []byte
+	info inspected
+}
+
+func (in *inspector) inspect(ch *Channel, props []byte) (inspected, error) {
+	if len(in.last) > 0 && bytes.Equal(props, in.last) {
+		return in.info, nil
+	}
+	s := &in.scan
+	if err := message.ScanProperties(props, s); err != nil {
+		return inspected{}, &reply.Error{Code: reply.InternalError, NoMethod: true}
+	}
+	if s.HasReplyTo && string(s.ReplyTo) == replyTo {
+		return inspected{}, reply.Errorf(reply.PreconditionFailed, "fast reply consumer does not exist")
+	}
+	if s.HasUserID && !ch.Impersonator && string(s.UserID) != ch.User {
+		return inspected{}, reply.Errorf(reply.PreconditionFailed,
+			"user_id property set to '%s' but authenticated user was '%s'", s.UserID, ch.User)
+	}
+	if s.HasExpiration {
+		if err := checkExpiration(string(s.Expiration)); err != nil {
+			return inspected{}, err
+		}
+	}
+	info := inspected{priority: s.Priority, persistent: s.DeliveryMode == 2}
+	for _, name := range [...]string{"CC", "BCC"} {
+		v, ok, err := message.FindField(s.Headers, name)
+		if err != nil {
+			return inspected{}, &reply.Error{Code: reply.InternalError, NoMethod: true}
+		}
+		if !ok {
+			continue
+		}
+		if _, isArray := v.([]any); !isArray {
+			return inspected{}, reply.Errorf(reply.PreconditionFailed,
+				`invalid message: {unacceptable_type_in_header,"%s",%s}`, name, message.TypeName(v))
+		}
+		info.extraKeys = true
+	}
+	if s.HasDeliveryMode && s.DeliveryMode != 1 && s.DeliveryMode != 2 {
+		return inspected{}, reply.Errorf(reply.PreconditionFailed,
+			"invalid message: {delivery_mode_unknown,%d}", s.DeliveryMode)
+	}
+	if s.HasExpiration {
+		return inspected{}, reply.Errorf(reply.NotImplemented, "expiration: per-message TTL")
+	}
+	in.last, in.info = append(in.last[:0], props...), info
+	return info, nil
+}
+
+// maxExpiration is the longest TTL RabbitMQ takes, in milliseconds: ten years.
+const maxExpiration = 315360000000
+
+// checkExpiration refuses an expiration that is not a number of milliseconds, in
+// the words of rabbit_basic:parse_expiration/1: digits after an optional sign,
+// as Erlang's string:to_integer reads them.
+func checkExpiration(s string) error {
+	bad := func(why string) error {
+		return reply.Errorf(reply.PreconditionFailed, "invalid expiration '%s': %s", s, why)
+	}
+	i := 0
+	if i < len(s) && (s[i] == '+' || s[i] == '-') {
+		i++
+	}
+	start := i
+	for i < len(s) && s[i] >= '0' && s[i] <= '9' {
+		i++
+	}
+	if i == start {
+		return bad("no_integer")
+	}
+	if i < len(s) {
+		return bad(fmt.Sprintf("{leftover_string,%q}", s[i:]))
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	switch {
+	case s[0] == '-' && (n < 0 || err != nil):
+		return bad(fmt.Sprintf("{value_negative,%s}", s))
+	case n > maxExpiration || err != nil:
+		return bad(fmt.Sprintf("{value_too_large,%s}", bytes.TrimPrefix([]byte(s), []byte("+"))))
+	}
+	return nil
+}
+
+// senderSelected gives the keys of the CC and BCC headers, and takes BCC out of
+// the message: receivers must not see it (contract 04 §8).
+func senderSelected(p *Publish) (more []string, err error) {
+	props, err := p.Msg.Properties()
+	if err != nil {
+		return nil, &reply.Error{Code: reply.InternalError, NoMethod: true}
+	}
+	headers := make(message.Table, 0, len(props.Headers))
+	hidden := false
+	for _, f := range props.Headers {
+		if f.Name == "BCC" {
+			hidden = true
+			continue
+		}
+		headers = append(headers, f)
+	}
+	for _, name := range [...]string{"CC", "BCC"} {
+		v, _ := props.Headers.Get(name)
+		keys, _ := v.([]any)
+		for _, k := range keys {
+			if k, ok := k.(string); ok {
+				more = append(more, k)
+			}
+		}
+	}
+	if !hidden {
+		return more, nil
+	}
+	props.Headers = headers
+	raw, err := props.Append(nil)
+	if err != nil {
+		return nil, fmt.Errorf("encode the properties without BCC: %w", err)
+	}
+	old := p.Msg
+	p.Msg = message.New("", "", raw, old.Size())
+	p.Msg.AppendBody(old.Body())
+	p.Msg.SetAttributes(old.Persistent(), old.Priority())
+	old.Release()
+	return more, nil
+}

@@ -1,0 +1,232 @@
+package channel
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/warrenmq/warren/exchange"
+	"github.com/warrenmq/warren/message"
+	"github.com/warrenmq/warren/queue"
+	"github.com/warrenmq/warren/reply"
+)
+
+// QueueDeclare is queue.declare.
+type QueueDeclare struct {
+	Name string // empty for one of the broker's making
+	// Passive only asks whether the queue exists.
+	Passive, Durable, Exclusive, AutoDelete bool
+	Arguments                               message.Table
+	// NoCounts says that nobody asks for the counts (nowait).
+	NoCounts bool
+}
+
+// QueueInfo answers a queue.declare.
+type QueueInfo struct {
+	Name             string
+	Ready, Consumers int
+}
+
+// DeclareQueue makes a queue, or finds it equivalent to the one there is
+// (contract 03 §8, 05 §2, §3).
+func (ch *Channel) DeclareQueue(d QueueDeclare) (QueueInfo, error) {
+	ch.Flush()
+	name := stripped(d.Name)
+	if strings.HasPrefix(name, replyTo) {
+		return QueueInfo{}, reply.Errorf(reply.NotImplemented, "direct reply-to: declaring '%s'", name)
+	}
+	if d.Passive {
+		h, err := ch.queue(name)
+		if err != nil {
+			return QueueInfo{}, err
+		}
+		return ch.declared(h, d.NoCounts)
+	}
+	s := queue.Spec{
+		Name: name, VHost: ch.VHost.Name(),
+		Durable: d.Durable && !d.Exclusive, Exclusive: d.Exclusive, AutoDelete: d.AutoDelete,
+		Arguments: d.Arguments,
+	}
+	if d.Exclusive {
+		s.Owner = ch.Connection
+	}
+	if name == "" {
+		if err := queue.CheckServerNamed(ch.VHost.QueueTypes(), s); err != nil {
+			return QueueInfo{}, err
+		}
+		s.Name = generated("amq.gen-")
+	} else if strings.HasPrefix(name, "amq.") {
+		return QueueInfo{}, reply.Errorf(reply.AccessRefused, "queue name '%s' contains reserved prefix 'amq.*'", name)
+	}
+	if err := ch.mayConfigureQueue(s.Name); err != nil {
+		return QueueInfo{}, err
+	}
+	for {
+		if h, ok := ch.VHost.Queue(s.Name); ok {
+			if err := queue.CheckEquivalent(h.Spec(), h.Capabilities(), s); err != nil {
+				return QueueInfo{}, err
+			}
+			info, err := ch.declared(h, d.NoCounts)
+			if errors.Is(err, reply.NotFound) {
+				continue // deleted meanwhile: then it is made anew
+			}
+			return info, err
+		}
+		h, err := ch.createQueue(&s)
+		if err != nil {
+			return QueueInfo{}, err
+		}
+		if h != nil {
+			ch.lastQueue = s.Name
+			return QueueInfo{Name: s.Name}, nil
+		}
+	}
+}
+
+// createQueue makes a queue; it gives nil if somebody else made one of that name
+// first.
+func (ch *Channel) createQueue(s *queue.Spec) (*queue.Host, error) {
+	if err := ch.VHost.CheckQueueLimit(s.Name); err != nil {
+		return nil, err
+	}
+	if err := queue.CheckDeadLetterType(*s); err != nil {
+		return nil, err
+	}
+	if dlx, ok := queue.DeadLetterExchange(*s); ok {
+		if err := ch.mayReadQueue(s.Name); err != nil {
+			return nil, err
+		}
+		if err := ch.mayWriteExchange(dlx); err != nil {
+			return nil, err
+		}
+	}
+	t, err := queue.CheckDeclare(ch.VHost.QueueTypes(), *s)
+	if err != nil {
+		return nil, err
+	}
+	s.Type = t.Name()
+	h, created, err := ch.VHost.DeclareQueue(*s)
+	if err != nil || !created {
+		return nil, err
+	}
+	return h, nil
+}
+
+// declared answers a declare of a queue that exists.
+func (ch *Channel) declared(h *queue.Host, noCounts bool) (QueueInfo, error) {
+	name := h.Spec().Name
+	var st queue.Stat
+	if !noCounts {
+		var err error
+		if st, err = h.Stat(); err != nil {
+			return QueueInfo{}, ch.noQueue(name)
+		}
+	}
+	ch.lastQueue = name
+	return QueueInfo{Name: name, Ready: st.Ready, Consumers: st.Consumers}, nil
+}
+
+// BindQueue is queue.bind.
+func (ch *Channel) BindQueue(q, source, key string, args message.Table) error {
+	q, source, key, err := ch.checkBindQueue(q, source, key)
+	if err != nil {
+		return err
+	}
+	_, err = ch.VHost.Exchanges().BindQueue(source, q, key, args, ch.allowOwner)
+	return err
+}
+
+// UnbindQueue is queue.unbind. A binding, exchange or queue that does not exist
+// is fine.
+func (ch *Channel) UnbindQueue(q, source, key string, args message.Table) error {
+	q, source, key, err := ch.checkBindQueue(q, source, key)
+	if err != nil {
+		return err
+	}
+	_, err = ch.VHost.Exchanges().UnbindQueue(source, q, key, args, ch.allowOwner)
+	return err
+}
+
+// allowOwner refuses the bindings of another connection's exclusive queue.
+func (ch *Channel) allowOwner(d *exchange.Destination) error {
+	return ch.checkOwner(d.Target.(*queue.Host))
+}
+
+// checkBindQueue expands the shortcuts (without a queue name it is the queue
+// declared last, and without a key either, the key is its name) and makes the
+// checks that bind and unbind share.
+func (ch *Channel) checkBindQueue(q, source, key string) (_, _, _ string, err error) {
+	ch.Flush()
+	name, err := ch.queueName(q)
+	if err != nil {
+		return "", "", "", err
+	}
+	if q == "" && key == "" {
+		key = name
+	}
+	name, source = stripped(name), stripped(source)
+	if err := ch.mayWriteQueue(name); err != nil {
+		return "", "", "", err
+	}
+	if err := ch.VHost.Exchanges().CheckNotDefault(source); err != nil {
+		return "", "", "", err
+	}
+	if err := ch.mayReadExchange(source); err != nil {
+		return "", "", "", err
+	}
+	return name, source, key, ch.mayReadTopic(source, key)
+}
+
+// PurgeQueue drops the ready messages of a queue and gives their number.
+func (ch *Channel) PurgeQueue(q string) (int, error) {
+	ch.Flush()
+	name, err := ch.queueName(q)
+	if err != nil {
+		return 0, err
+	}
+	if err := ch.mayReadQueue(name); err != nil {
+		return 0, err
+	}
+	h, err := ch.queue(name)
+	if err != nil {
+		return 0, err
+	}
+	n, err := h.Purge()
+	if err != nil {
+		return 0, ch.noQueue(name)
+	}
+	return n, nil
+}
+
+// DeleteQueue deletes a queue; one that does not exist is fine. ok is called
+// with the number of messages it had before the consumers are told, possibly on
+// another goroutine but before DeleteQueue returns.
+func (ch *Channel) DeleteQueue(q string, ifUnused, ifEmpty bool, ok func(n int)) error {
+	ch.Flush()
+	name, err := ch.queueName(q)
+	if err != nil {
+		return err
+	}
+	name = stripped(name)
+	if err := ch.mayConfigureQueue(name); err != nil {
+		return err
+	}
+	h, found := ch.VHost.Queue(name)
+	if !found {
+		ok(0)
+		return nil
+	}
+	if err := ch.checkOwner(h); err != nil {
+		return err
+	}
+	err = h.Delete(ifUnused, ifEmpty, ok)
+	switch {
+	case errors.Is(err, queue.ErrGone):
+		ok(0)
+		return nil
+	case errors.Is(err, queue.ErrInUse):
+		return reply.Errorf(reply.PreconditionFailed, "%s in use", ch.queueResource(name))
+	case errors.Is(err, queue.ErrNotEmpty):
+		return reply.Errorf(reply.PreconditionFailed, "%s not empty", ch.queueResource(name))
+	}
+	return err
+}

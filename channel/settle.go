@@ -1,0 +1,158 @@
+package channel
+
+import (
+	"errors"
+
+	"github.com/warrenmq/warren/queue"
+	"github.com/warrenmq/warren/reply"
+)
+
+// Ack settles one delivery, or with multiple all up to it; tag 0 with multiple
+// means all (contract 06 §2).
+func (ch *Channel) Ack(tag uint64, multiple bool) error {
+	return ch.settleTags(tag, multiple, queue.Ack)
+}
+
+// Nack gives deliveries back to their queues, or rejects them.
+func (ch *Channel) Nack(tag uint64, multiple, requeue bool) error {
+	if requeue {
+		return ch.settleTags(tag, multiple, queue.Requeue)
+	}
+	return ch.settleTags(tag, multiple, queue.Discard)
+}
+
+// Reject is Nack of one delivery.
+func (ch *Channel) Reject(tag uint64, requeue bool) error { return ch.Nack(tag, false, requeue) }
+
+// Recover requeues all deliveries of the channel that are not settled. ok is
+// called before any of them can be delivered anew.
+func (ch *Channel) Recover(requeue bool, ok func()) error {
+	if !requeue {
+		return reply.Errorf(reply.NotImplemented, "requeue=false")
+	}
+	ch.Flush()
+	ch.mu.Lock()
+	entries := ch.unacked.takeAll(ch.settled[:0])
+	ch.mu.Unlock()
+	ok()
+	ch.settle(entries, queue.Requeue)
+	ch.keepScratch(entries)
+	ch.Flush()
+	return nil
+}
+
+func (ch *Channel) settleTags(tag uint64, multiple bool, o queue.Outcome) error {
+	ch.mu.Lock()
+	entries, ok := ch.takeTags(tag, multiple, ch.settled[:0])
+	ch.mu.Unlock()
+	if !ok {
+		return reply.Errorf(reply.PreconditionFailed, "unknown delivery tag %d", tag)
+	}
+	if ch.tx != nil {
+		ch.tx.settle(entries, o)
+	} else {
+		ch.settle(entries, o)
+	}
+	ch.keepScratch(entries)
+	ch.flushIfMany()
+	return nil
+}
+
+// takeTags takes what a settling method names out of the unsettled deliveries.
+func (ch *Channel) takeTags(tag uint64, multiple bool, es []unackedEntry) ([]unackedEntry, bool) {
+	switch {
+	case multiple && tag == 0:
+		return ch.unacked.takeAll(es), true
+	case multiple:
+		return ch.unacked.takeUpTo(tag, es)
+	}
+	e, ok := ch.unacked.take(tag)
+	return append(es, e), ok
+}
+
+// settle tells the queues, and gives the shared prefetch its room back.
+func (ch *Channel) settle(entries []unackedEntry, o queue.Outcome) {
+	consumed := 0
+	for i := range entries {
+		e := &entries[i]
+		if e.consumer != 0 {
+			consumed++
+		}
+		ch.batch(e.host).Settle(queue.Settle{ID: e.id, Consumer: e.consumer, Outcome: o})
+	}
+	if consumed == 0 || ch.global.Limit() == 0 {
+		return
+	}
+	// The queues hear of the settling before those who wait for the shared room
+	// try again, so that the consumer whose delivery it was comes first, as it
+	// does in RabbitMQ.
+	opened := ch.global.Release(consumed)
+	ch.Flush()
+	if opened {
+		ch.resume()
+	}
+}
+
+// keepScratch keeps the memory of a settle for the next one, within reason.
+func (ch *Channel) keepScratch(entries []unackedEntry) {
+	if cap(entries) <= 4096 {
+		clear(entries)
+		ch.settled = entries[:0]
+	}
+}
+
+// Got answers a basic.get. Reply.Msg is nil if the queue was empty; else it
+// carries a reference.
+type Got struct {
+	Tag   uint64
+	Reply queue.GetReply
+}
+
+// Get takes one message from a queue. got is called once, possibly on another
+// goroutine but before Get returns, and in the order of the channel's other
+// deliveries; it must not block.
+func (ch *Channel) Get(q string, noAck bool, got func(Got)) error {
+	ch.Flush()
+	name, err := ch.queueName(q)
+	if err != nil {
+		return err
+	}
+	if err := ch.mayReadQueue(name); err != nil {
+		return err
+	}
+	h, err := ch.queue(name)
+	if err != nil {
+		return err
+	}
+	h.Get(noAck, func(r queue.GetReply) {
+		if err = r.Err; err != nil {
+			return
+		}
+		ch.mu.Lock()
+		defer ch.mu.Unlock()
+		if r.Msg == nil {
+			got(Got{Reply: r})
+			return
+		}
+		ch.tag++
+		if !noAck {
+			ch.unacked.push(unackedEntry{tag: ch.tag, host: h, id: r.ID})
+		}
+		got(Got{Tag: ch.tag, Reply: r})
+	})
+	if errors.Is(err, queue.ErrGone) {
+		return ch.noQueue(name)
+	}
+	return err
+}
+
+// Credit is basic.credit, which only AMQP 1.0 links use.
+func (ch *Channel) Credit(consumerTag string) error {
+	ch.mu.Lock()
+	known := ch.consumers[consumerTag] != nil
+	ch.mu.Unlock()
+	if !known {
+		return reply.Errorf(reply.PreconditionFailed, "unknown consumer tag '%s'", consumerTag)
+	}
+	return reply.Errorf(reply.NotImplemented, "basic.credit")
+}

@@ -1,0 +1,146 @@
+package channel
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/warrenmq/warren/message"
+	"github.com/warrenmq/warren/queue"
+	"github.com/warrenmq/warren/reply"
+)
+
+// ConfirmSelect begins to count publishes and to confirm them.
+func (ch *Channel) ConfirmSelect() error {
+	if ch.tx != nil {
+		return reply.Errorf(reply.PreconditionFailed, "cannot switch from tx to confirm mode")
+	}
+	ch.confirmed = true
+	return nil
+}
+
+// transaction is what a transactional channel holds back until tx.commit. The
+// publishes have been checked and routed (contract 03 §9).
+type transaction struct {
+	publishes []heldPublish
+	settles   []heldSettle
+}
+
+type heldPublish struct {
+	msg       *message.Message
+	hosts     []*queue.Host
+	mandatory bool
+}
+
+type heldSettle struct {
+	unackedEntry
+	outcome queue.Outcome
+}
+
+func (t *transaction) publish(p *Publish, rt *route) {
+	t.publishes = append(t.publishes, heldPublish{p.Msg, slices.Clone(rt.hosts), p.Mandatory})
+}
+
+func (t *transaction) settle(es []unackedEntry, o queue.Outcome) {
+	for _, e := range es {
+		t.settles = append(t.settles, heldSettle{e, o})
+	}
+}
+
+// drop forgets the transaction: its deliveries are unsettled again.
+func (t *transaction) drop(ch *Channel) {
+	for _, p := range t.publishes {
+		p.msg.Release()
+	}
+	es := make([]unackedEntry, 0, len(t.settles))
+	for _, s := range t.settles {
+		es = append(es, s.unackedEntry)
+	}
+	slices.SortFunc(es, func(a, b unackedEntry) int {
+		if a.tag < b.tag {
+			return -1
+		}
+		return 1
+	})
+	*t = transaction{}
+	ch.mu.Lock()
+	ch.unacked.restore(es)
+	ch.mu.Unlock()
+}
+
+// TxSelect makes the channel transactional.
+func (ch *Channel) TxSelect() error {
+	if ch.confirmed {
+		return reply.Errorf(reply.PreconditionFailed, "cannot switch from confirm to tx mode")
+	}
+	if ch.tx == nil {
+		ch.tx = &transaction{}
+	}
+	return nil
+}
+
+// TxRollback drops the publishes of the transaction; its settled deliveries are
+// unsettled again, but not requeued.
+func (ch *Channel) TxRollback() error {
+	if ch.tx == nil {
+		return reply.Errorf(reply.PreconditionFailed, "channel is not transactional")
+	}
+	ch.tx.drop(ch)
+	return nil
+}
+
+// TxCommit carries the transaction out and returns when every queue has taken
+// its part. Returns of mandatory messages go out before. If a queue refused a
+// message, the rest is carried out all the same and the error says that the
+// transaction is incomplete.
+func (ch *Channel) TxCommit() error {
+	if ch.tx == nil {
+		return reply.Errorf(reply.PreconditionFailed, "channel is not transactional")
+	}
+	ch.Flush()
+	t := *ch.tx
+	*ch.tx = transaction{}
+	w := &commitWait{done: make(chan struct{}), open: 1}
+	for i, p := range t.publishes {
+		w.add(len(p.hosts))
+		ch.post(p.msg, p.hosts, p.mandatory, message.PublishRef{By: w, Seq: uint64(i + 1)})
+	}
+	for _, s := range t.settles {
+		ch.settle([]unackedEntry{s.unackedEntry}, s.outcome)
+	}
+	ch.Flush()
+	w.Confirm(0, 0) // the one it was made with
+	<-w.done
+	if w.rejected {
+		return reply.Errorf(reply.PreconditionFailed, "partial tx completion")
+	}
+	return nil
+}
+
+// commitWait waits until the queues have answered all publishes of a commit.
+type commitWait struct {
+	mu       sync.Mutex
+	open     int
+	rejected bool
+	done     chan struct{}
+}
+
+func (w *commitWait) add(n int) {
+	w.mu.Lock()
+	w.open += n
+	w.mu.Unlock()
+}
+
+// Confirm implements message.Confirmer.
+func (w *commitWait) Confirm(from, to uint64) { w.settle(int(to-from)+1, false) }
+
+// Reject implements message.Confirmer.
+func (w *commitWait) Reject(uint64) { w.settle(1, true) }
+
+func (w *commitWait) settle(n int, rejected bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.rejected = w.rejected || rejected
+	if w.open -= n; w.open == 0 {
+		close(w.done)
+	}
+}

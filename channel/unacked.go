@@ -1,0 +1,122 @@
+package channel
+
+import (
+	"github.com/warrenmq/warren/message"
+	"github.com/warrenmq/warren/queue"
+)
+
+// unackedEntry is one delivery that the client has not settled.
+type unackedEntry struct {
+	tag      uint64
+	host     *queue.Host // nil once it is settled
+	id       uint64
+	consumer message.ConsumerID // 0 for basic.get
+}
+
+// unacked are the unsettled deliveries of a channel in the order of their tags,
+// in a ring: they come at the end and mostly leave at the front.
+type unacked struct {
+	ring []unackedEntry // its length is a power of two
+	head int
+	n    int // entries in the ring, settled ones in the middle included
+	live int // entries not settled
+}
+
+func (u *unacked) at(i int) *unackedEntry { return &u.ring[(u.head+i)&(len(u.ring)-1)] }
+
+func (u *unacked) push(e unackedEntry) {
+	if u.n == len(u.ring) {
+		u.resize(max(16, 2*len(u.ring)))
+	}
+	u.n++
+	u.live++
+	*u.at(u.n - 1) = e
+}
+
+func (u *unacked) resize(size int) {
+	ring := make([]unackedEntry, size)
+	for i := range u.n {
+		ring[i] = *u.at(i)
+	}
+	u.ring, u.head = ring, 0
+}
+
+// find gives the place of a tag, or of the first one above it.
+func (u *unacked) find(tag uint64) int {
+	lo, hi := 0, u.n
+	if u.n > 0 && u.at(0).tag == tag {
+		return 0
+	}
+	for lo < hi {
+		if m := (lo + hi) / 2; u.at(m).tag < tag {
+			lo = m + 1
+		} else {
+			hi = m
+		}
+	}
+	return lo
+}
+
+// take settles one tag.
+func (u *unacked) take(tag uint64) (e unackedEntry, ok bool) {
+	i := u.find(tag)
+	if i == u.n || u.at(i).tag != tag || u.at(i).host == nil {
+		return e, false
+	}
+	e = *u.at(i)
+	u.at(i).host = nil
+	u.live--
+	u.trim()
+	return e, true
+}
+
+// takeUpTo settles all up to a tag that must be unsettled itself, and appends
+// them to es.
+func (u *unacked) takeUpTo(tag uint64, es []unackedEntry) ([]unackedEntry, bool) {
+	i := u.find(tag)
+	if i == u.n || u.at(i).tag != tag || u.at(i).host == nil {
+		return es, false
+	}
+	return u.takeFront(i+1, es), true
+}
+
+// takeAll settles all and appends them to es.
+func (u *unacked) takeAll(es []unackedEntry) []unackedEntry { return u.takeFront(u.n, es) }
+
+func (u *unacked) takeFront(n int, es []unackedEntry) []unackedEntry {
+	for i := range n {
+		if e := u.at(i); e.host != nil {
+			es = append(es, *e)
+			e.host = nil
+			u.live--
+		}
+	}
+	u.trim()
+	return es
+}
+
+// restore puts settled ones back, for a transaction that was rolled back. es is
+// in the order of tags.
+func (u *unacked) restore(es []unackedEntry) {
+	old := u.takeAll(nil)
+	for len(old) > 0 || len(es) > 0 {
+		if len(es) == 0 || len(old) > 0 && old[0].tag < es[0].tag {
+			u.push(old[0])
+			old = old[1:]
+		} else {
+			u.push(es[0])
+			es = es[1:]
+		}
+	}
+}
+
+// trim drops settled entries from the front.
+func (u *unacked) trim() {
+	for u.n > 0 && u.at(0).host == nil {
+		u.head = (u.head + 1) & (len(u.ring) - 1)
+		u.n--
+	}
+	if u.n == 0 && len(u.ring) > 4096 {
+		*u = unacked{} // a burst must not keep its memory
+	}
+}
