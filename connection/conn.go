@@ -1,0 +1,322 @@
+package connection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/warrenmq/warren/auth"
+	"github.com/warrenmq/warren/channel"
+	"github.com/warrenmq/warren/message"
+	"github.com/warrenmq/warren/reply"
+	"github.com/warrenmq/warren/wire"
+)
+
+// Broker is what a connection needs of the broker it belongs to. Its methods may
+// be called from any goroutine.
+type Broker interface {
+	// Mechanisms are the SASL mechanisms offered, separated by blanks.
+	Mechanisms() string
+	// Authenticate checks a start-ok; its errors are those of auth.Registry.
+	Authenticate(mechanism string, response []byte, peer net.Addr) (*auth.User, error)
+	// Open lets a user into a virtual host, or refuses with a *reply.Error
+	// (contract 02 §5). From then on the connection counts as open in it.
+	Open(c *Conn, vhost string, user *auth.User) (channel.VHost, *auth.Access, error)
+	// Release ends what Open began: it deletes the connection's exclusive queues.
+	Release(c *Conn)
+	// MaxChannels is the user's limit of channels on one connection; negative is
+	// none.
+	MaxChannels(user string) int
+}
+
+// Config is what a broker gives to all its connections.
+type Config struct {
+	Broker Broker
+	Logger *slog.Logger
+	// ServerProperties go into connection.start.
+	ServerProperties message.Table
+	// ChannelMax, FrameMax (octets) and Heartbeat (seconds) are proposed to the
+	// client.
+	ChannelMax uint16
+	FrameMax   uint32
+	Heartbeat  uint16
+	// HandshakeTimeout is how long a client may take from the TCP accept to
+	// connection.open-ok.
+	HandshakeTimeout time.Duration
+	// MaxMessageSize and MaxUnsent are those of channel.Config.
+	MaxMessageSize, MaxUnsent int
+	// Go starts a goroutine that the broker waits for, or reports that it is
+	// closing.
+	Go func(func()) bool
+}
+
+// penalty is how long a client that could not be trusted is kept waiting before
+// its socket is closed (RabbitMQ's SILENT_CLOSE_DELAY).
+const penalty = 3 * time.Second
+
+// maxCloseWait is how long the broker waits for a client to end the TCP
+// connection, or to answer connection.close, where the heartbeat is not shorter.
+const maxCloseWait = 30 * time.Second
+
+// state is where a connection is in its life (contract 02 §1).
+type state int
+
+const (
+	stateHeader state = iota // the protocol header has not come
+	stateStarting
+	stateTuning
+	stateOpening
+	stateRunning
+	stateClosing // the client is closing; channels are being ended
+	stateClosed  // close-ok was sent, or the broker sent close
+)
+
+func (s state) String() string {
+	return [...]string{"pre_init", "starting", "tuning", "opening", "running", "closing", "closed"}[s]
+}
+
+// Conn is one connection. Its fields belong to the reader unless said otherwise.
+type Conn struct {
+	Config
+	id  uint64
+	nc  net.Conn
+	in  input
+	out *outbox
+	w   writer
+
+	state     state
+	user      *auth.User
+	mechanism string
+	vhostName string
+	vhost     channel.VHost
+	access    *auth.Access
+	caps      capabilities
+
+	channelMax uint16
+	frameMax   uint32
+	heartbeat  uint16
+
+	sessions map[uint16]*session
+	last     *session   // the session of the last frame
+	dirty    []*session // those with something to flush
+
+	name      string        // "127.0.0.1:50000 -> 127.0.0.1:5672"
+	given     string        // the name the client gave itself
+	received  atomic.Uint64 // octets
+	sent      atomic.Uint64
+	handshake *time.Timer
+	beats     heartbeats
+
+	// forced is set by Close for the reader to find.
+	forced   atomic.Pointer[reply.Error]
+	kill     chan struct{} // closed by Abort and by a heartbeat timeout
+	killOnce sync.Once
+	missed   atomic.Bool // heartbeats were missed
+	late     atomic.Bool // the handshake took too long
+	orderly  bool        // the client said connection.close
+	told     bool        // the log has the reason of the end already
+	done     chan struct{}
+}
+
+// capabilities are those of the client that a broker acts on.
+type capabilities struct {
+	consumerCancelNotify, authenticationFailureClose bool
+}
+
+// errEnd ends the reader without anything more to say to the client.
+var errEnd = errors.New("connection: end")
+
+// New makes a connection of an accepted socket. id tells it from all others of
+// the broker.
+func New(id uint64, nc net.Conn, cfg Config) *Conn {
+	c := &Conn{
+		Config: cfg, id: id, nc: nc, out: newOutbox(),
+		sessions: map[uint16]*session{},
+		name:     fmt.Sprintf("%s -> %s", nc.RemoteAddr(), nc.LocalAddr()),
+		kill:     make(chan struct{}), done: make(chan struct{}),
+		frameMax: wire.FrameMinSize,
+	}
+	c.in = newInput(nc, &c.received)
+	_, tcp := nc.(*net.TCPConn)
+	c.w = writer{nc: nc, out: c.out, vectored: tcp, sent: &c.sent}
+	return c
+}
+
+// ID tells the connection from all others of its broker.
+func (c *Conn) ID() uint64 { return c.id }
+
+// Name is "peer:port -> host:port".
+func (c *Conn) Name() string { return c.name }
+
+// Serve speaks with the client until the connection ends, and closes the socket.
+func (c *Conn) Serve() {
+	defer close(c.done)
+	c.handshake = time.AfterFunc(c.HandshakeTimeout, func() {
+		c.late.Store(true)
+		c.Abort()
+	})
+	written := make(chan error, 1)
+	if !c.Go(func() { written <- c.w.run() }) {
+		c.handshake.Stop()
+		c.nc.Close()
+		return
+	}
+	err := c.read()
+	c.handshake.Stop()
+	c.beats.stop()
+	c.endSessions()
+	if c.vhost != nil {
+		c.Broker.Release(c)
+	}
+	c.out.close()
+	c.settleDown(written)
+	c.logEnd(err)
+}
+
+// read carries out what the client sends, until the end.
+func (c *Conn) read() error {
+	if err := c.readHeader(); err != nil {
+		return err
+	}
+	for {
+		f, err := c.in.frame(c.maxPayload())
+		for err == errIncomplete {
+			c.flush()
+			if err = c.waitForRoom(); err != nil {
+				return err
+			}
+			if err = c.in.fill(); err != nil {
+				if err = c.interrupted(err); err != nil {
+					return err
+				}
+			}
+			f, err = c.in.frame(c.maxPayload())
+		}
+		if err == nil {
+			err = c.handle(f)
+		} else {
+			err = c.badFrame(err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// maxPayload is the largest payload taken: frame_max octets, by RabbitMQ's
+// grace of the eight that a frame has around it (contract 01 §2).
+func (c *Conn) maxPayload() uint32 { return c.frameMax }
+
+// interrupted finds out why a read ended: the client went, or somebody here
+// wanted the reader's attention.
+func (c *Conn) interrupted(err error) error {
+	select {
+	case <-c.kill:
+		return err
+	default:
+	}
+	if e := c.forced.Swap(nil); e != nil {
+		c.nc.SetReadDeadline(time.Time{})
+		return c.fault(nil, e)
+	}
+	return err
+}
+
+// flush hands over what channels collected.
+func (c *Conn) flush() {
+	for i, s := range c.dirty {
+		s.dirty = false
+		if s.ch != nil {
+			s.ch.Flush()
+		}
+		c.dirty[i] = nil
+	}
+	c.dirty = c.dirty[:0]
+}
+
+// waitForRoom waits while too many answers wait for the client to read them.
+func (c *Conn) waitForRoom() error {
+	room := c.out.full()
+	if room == nil {
+		return nil
+	}
+	select {
+	case <-room:
+		return nil
+	case <-c.kill:
+		return errEnd
+	}
+}
+
+// pause keeps a client that could not be trusted waiting.
+func (c *Conn) pause() {
+	t := time.NewTimer(penalty)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-c.kill:
+	}
+}
+
+// Close asks the connection to end with connection.close and the given reason;
+// one that is not open yet is just dropped. It does not wait, may be called from
+// any goroutine and does nothing to a connection that is ending.
+func (c *Conn) Close(why *reply.Error) {
+	c.forced.Store(why)
+	// The reader sees it when its read fails.
+	c.nc.SetReadDeadline(time.Unix(1, 0))
+}
+
+// Abort ends the connection without a word. It may be called from any goroutine.
+func (c *Conn) Abort() {
+	c.killOnce.Do(func() { close(c.kill) })
+	c.nc.SetDeadline(time.Unix(1, 0))
+}
+
+// Done is closed when Serve has returned and nothing of the connection is left.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// settleDown closes the socket once the client had a chance to read what was
+// written to it last.
+func (c *Conn) settleDown(written <-chan error) {
+	defer c.nc.Close()
+	t := time.NewTimer(penalty)
+	defer t.Stop()
+	select {
+	case <-written:
+	case <-t.C:
+		c.nc.SetWriteDeadline(time.Unix(1, 0))
+		<-written
+		return
+	case <-c.kill:
+		c.nc.SetWriteDeadline(time.Unix(1, 0))
+		<-written
+		return
+	}
+	c.linger()
+}
+
+// linger reads what the client had sent already, so that closing the socket does
+// not reset it and take away what was written.
+func (c *Conn) linger() {
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	if !ok || c.in.ended || half.CloseWrite() != nil {
+		return
+	}
+	c.nc.SetReadDeadline(time.Now().Add(time.Second))
+	var scrap [512]byte
+	for range 128 {
+		if _, err := c.nc.Read(scrap[:]); err != nil {
+			return
+		}
+	}
+}
+
+func (c *Conn) log(level slog.Level, text string) {
+	c.Logger.Log(context.Background(), level, text)
+}

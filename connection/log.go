@@ -1,0 +1,99 @@
+package connection
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+
+	"github.com/warrenmq/warren/reply"
+	"github.com/warrenmq/warren/wire"
+)
+
+// The log lines are those an operator of RabbitMQ knows (contract 02 §12): what
+// happened, to which connection, and why, in the words the client was told.
+
+// place describes the connection in a log line.
+func (c *Conn) place() string {
+	var b strings.Builder
+	b.WriteString(c.longName())
+	if c.user != nil {
+		vhost := c.vhostName
+		if c.state < stateRunning {
+			vhost = "none"
+		}
+		fmt.Fprintf(&b, ", vhost: '%s', user: '%s'", vhost, c.user.Name())
+	}
+	return b.String()
+}
+
+func (c *Conn) logConnectionError(s *session, e *reply.Error) {
+	c.told = true
+	switch {
+	case c.state < stateRunning:
+		c.log(slog.LevelError, fmt.Sprintf("Error on AMQP connection (%s, state: %s): %v", c.place(), c.state, e))
+	case e.Code == reply.ConnectionForced:
+		c.log(slog.LevelInfo, fmt.Sprintf("closing AMQP connection (%s): %s", c.place(), e.Text))
+	default:
+		number := uint16(0)
+		if s != nil {
+			number = s.number
+		}
+		c.log(slog.LevelError, fmt.Sprintf("Error on AMQP connection (%s, state: %s), channel %d: operation %s caused a connection exception %s: %q",
+			c.place(), c.state, number, operation(e), strings.ToLower(e.Code.Name()), e.Text))
+	}
+}
+
+func (c *Conn) logChannelError(s *session, e *reply.Error, id wire.ID) {
+	c.log(slog.LevelError, fmt.Sprintf("Channel error on connection (%s), channel %d: operation %s caused a channel exception %s: %s",
+		c.place(), s.number, id, strings.ToLower(e.Code.Name()), e.Text))
+}
+
+func operation(e *reply.Error) string {
+	if e.Class == 0 {
+		return "none"
+	}
+	return wire.MakeID(e.Class, e.Method).String()
+}
+
+func (c *Conn) logSecret(reason string) {
+	c.log(slog.LevelInfo, fmt.Sprintf("connection (%s): user '%s' updated secret, reason: %s", c.longName(), c.user.Name(), reason))
+}
+
+// logEnd says how the connection ended, if it was not said yet.
+func (c *Conn) logEnd(err error) {
+	closing := func(level slog.Level, why string) {
+		c.log(level, fmt.Sprintf("closing AMQP connection (%s): %s", c.place(), why))
+	}
+	switch {
+	case c.orderly:
+		c.log(slog.LevelInfo, fmt.Sprintf("closing AMQP connection (%s)", c.place()))
+	case c.told, errors.Is(err, errEnd):
+	case c.late.Load() && c.state < stateRunning:
+		at := "frame_header"
+		if c.state == stateHeader {
+			at = "handshake"
+		}
+		closing(slog.LevelError, "{handshake_timeout,"+at+"}")
+	case c.missed.Load():
+		closing(slog.LevelError, fmt.Sprintf("missed heartbeats from client, timeout: %ds", c.heartbeat))
+	case c.received.Load() == 0:
+		closing(slog.LevelDebug, "connection_closed_with_no_data_received")
+	case errors.Is(err, io.EOF) || isReset(err):
+		closing(slog.LevelWarn, "client unexpectedly closed TCP connection")
+	case c.aborted():
+		closing(slog.LevelDebug, "the broker closed it")
+	default:
+		closing(slog.LevelError, fmt.Sprintf("{inet_error,%v}", err))
+	}
+}
+
+func (c *Conn) aborted() bool {
+	select {
+	case <-c.kill:
+		return true
+	default:
+		return false
+	}
+}
