@@ -1,0 +1,108 @@
+package warren
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/warrenmq/warren/auth"
+)
+
+// Permission and TopicPermission are the rights of one user in one virtual host;
+// Limit names what SetUserLimit limits.
+type (
+	Permission      = auth.Permission
+	TopicPermission = auth.TopicPermission
+	UserLimit       = auth.Limit
+)
+
+// The limits of a user.
+const (
+	UserMaxConnections = auth.MaxConnections
+	UserMaxChannels    = auth.MaxChannels
+)
+
+// VHostLimit names a limit of a virtual host.
+type VHostLimit string
+
+// The limits of a virtual host (contract 08 §1).
+const (
+	VHostMaxConnections VHostLimit = "max-connections"
+	VHostMaxQueues      VHostLimit = "max-queues"
+)
+
+// Auth is the broker's users and permissions. Changes are obeyed at once, by
+// open connections too; deleting a user closes that user's connections.
+func (b *Broker) Auth() *auth.Registry { return b.auth }
+
+// userDeleted closes the connections of a user that was deleted.
+func (b *Broker) userDeleted(name string) {
+	b.CloseConnections(name, fmt.Sprintf("user '%s' is deleted", name))
+}
+
+// AddVHost makes a virtual host with RabbitMQ's pre-declared exchanges. Nobody
+// has rights in it yet. The error wraps ErrVHostExists or ErrClosed.
+func (b *Broker) AddVHost(name string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closing {
+		return fmt.Errorf("add vhost '%s': %w", name, ErrClosed)
+	}
+	if b.vhosts[name] != nil {
+		return fmt.Errorf("add vhost '%s': %w", name, ErrVHostExists)
+	}
+	b.vhosts[name] = newVHost(b, name)
+	return nil
+}
+
+// DeleteVHost deletes a virtual host with everything in it, closes its
+// connections with 320 CONNECTION_FORCED and forgets the permissions in it. The
+// error wraps ErrNoVHost.
+func (b *Broker) DeleteVHost(name string) error {
+	b.mu.Lock()
+	v := b.vhosts[name]
+	delete(b.vhosts, name)
+	delete(b.limits, name)
+	b.mu.Unlock()
+	if v == nil {
+		return fmt.Errorf("delete vhost '%s': %w", name, ErrNoVHost)
+	}
+	b.auth.DeleteVHost(name)
+	v.delete()
+	b.closeConns(fmt.Sprintf("vhost '%s' is deleted", name), func(l *link) bool { return l.v == v })
+	return nil
+}
+
+// VHosts gives the names of the virtual hosts in alphabetical order.
+func (b *Broker) VHosts() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	names := make([]string, 0, len(b.vhosts))
+	for name := range b.vhosts {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// SetVHostLimit limits a virtual host: 0 lets nothing in, a negative number
+// takes the limit away. What is there already stays. The error wraps ErrNoVHost
+// or says that there is no such limit.
+func (b *Broker) SetVHostLimit(vhost string, limit VHostLimit, n int) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	v := b.vhosts[vhost]
+	if v == nil {
+		return fmt.Errorf("set limit %s of vhost '%s': %w", limit, vhost, ErrNoVHost)
+	}
+	switch limit {
+	case VHostMaxConnections:
+		b.limits[vhost] = n
+	case VHostMaxQueues:
+		v.mu.Lock()
+		v.maxQueues = n
+		v.mu.Unlock()
+	default:
+		return fmt.Errorf("set limit %s of vhost '%s': no such limit", limit, vhost)
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+package warren
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"github.com/warrenmq/warren/auth"
+	"github.com/warrenmq/warren/connection"
+	"github.com/warrenmq/warren/exchange"
+	"github.com/warrenmq/warren/queue"
+	"github.com/warrenmq/warren/reply"
+)
+
+// Broker is a message broker. Its methods may be called from any goroutine.
+type Broker struct {
+	opts          Options
+	auth          *auth.Registry
+	exchangeTypes *exchange.Types
+	queueTypes    *queue.Types
+	connConfig    connection.Config
+	connIDs       atomic.Uint64
+
+	mu        sync.Mutex
+	vhosts    map[string]*vhost
+	limits    map[string]int // of connections, by virtual host
+	conns     map[*connection.Conn]*link
+	listeners map[net.Listener]struct{}
+	closing   bool
+	running   sync.WaitGroup // grows under mu and only while not closing
+	accepting chan struct{}  // closed when closing begins
+}
+
+// link is what the broker knows of a connection.
+type link struct {
+	user, vhost string // empty until it opened a virtual host
+	v           *vhost
+}
+
+// New makes a broker that is ready when New returns. It holds no goroutine, file
+// or socket until it is asked to serve.
+func New(o Options) (*Broker, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	b := &Broker{
+		opts:      o,
+		vhosts:    map[string]*vhost{},
+		limits:    map[string]int{},
+		conns:     map[*connection.Conn]*link{},
+		listeners: map[net.Listener]struct{}{},
+		accepting: make(chan struct{}),
+	}
+	if b.exchangeTypes, err = exchange.NewTypes(o.ExchangeTypes...); err != nil {
+		return nil, fmt.Errorf("warren: Options.ExchangeTypes: %w", err)
+	}
+	if b.queueTypes, err = queue.NewTypes(append([]queue.Type{queue.Classic()}, o.QueueTypes...)...); err != nil {
+		return nil, fmt.Errorf("warren: Options.QueueTypes: %w", err)
+	}
+	b.auth = auth.New(auth.Options{LoopbackUsers: o.LoopbackUsers, UserDeleted: b.userDeleted})
+	b.vhosts[auth.DefaultVHost] = newVHost(b, auth.DefaultVHost)
+	if !o.NoDefaultUser {
+		if err := b.auth.AddDefaultUser(); err != nil {
+			return nil, fmt.Errorf("warren: add the default user: %w", err)
+		}
+	}
+	b.connConfig = connection.Config{
+		Broker: gate{b}, Logger: o.Logger, ServerProperties: serverProperties(),
+		ChannelMax: o.ChannelMax, FrameMax: o.FrameMax, Heartbeat: uint16(o.Heartbeat.Seconds()),
+		HandshakeTimeout: o.HandshakeTimeout, MaxMessageSize: o.MaxMessageSize, MaxUnsent: o.MaxUnsent,
+		Go: b.start,
+	}
+	return b, nil
+}
+
+// start starts a goroutine of the broker, unless it is closing.
+func (b *Broker) start(f func()) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closing {
+		return false
+	}
+	b.running.Go(f)
+	return true
+}
+
+// Shutdown ends the broker in order: it accepts nothing new, closes connections
+// with 320 CONNECTION_FORCED, and waits until all have ended. When ctx ends
+// first, the rest is cut off and ctx's error returned. It is idempotent.
+func (b *Broker) Shutdown(ctx context.Context) error {
+	conns := b.beginClosing()
+	for _, c := range conns {
+		c.Close(reply.Errorf(reply.ConnectionForced, "broker forced connection closure with reason 'shutdown'"))
+	}
+	err := waitFor(ctx, conns)
+	for _, c := range conns {
+		c.Abort()
+		<-c.Done()
+	}
+	b.running.Wait()
+	return err
+}
+
+// Close ends the broker at once: connections are cut off. It is idempotent.
+func (b *Broker) Close() error {
+	conns := b.beginClosing()
+	for _, c := range conns {
+		c.Abort()
+	}
+	for _, c := range conns {
+		<-c.Done()
+	}
+	b.running.Wait()
+	return nil
+}
+
+// beginClosing sees that nothing new starts, and gives the connections there are.
+func (b *Broker) beginClosing() []*connection.Conn {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.closing {
+		b.closing = true
+		close(b.accepting)
+	}
+	for l := range b.listeners {
+		// Its Serve returns whatever Close says.
+		_ = l.Close()
+	}
+	conns := make([]*connection.Conn, 0, len(b.conns))
+	for c := range b.conns {
+		conns = append(conns, c)
+	}
+	return conns
+}
+
+func waitFor(ctx context.Context, conns []*connection.Conn) error {
+	for _, c := range conns {
+		select {
+		case <-c.Done():
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// CloseConnections closes the open connections of a user with 320
+// CONNECTION_FORCED and the given text, and gives their number. It does not wait
+// for them to end.
+func (b *Broker) CloseConnections(user, reason string) int {
+	return b.closeConns(reason, func(l *link) bool { return l.user == user })
+}
+
+func (b *Broker) closeConns(reason string, which func(*link) bool) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := 0
+	for c, l := range b.conns {
+		if l.v != nil && which(l) {
+			c.Close(reply.Errorf(reply.ConnectionForced, "%s", reason))
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,223 @@
+// Command warren is a message broker that speaks AMQP 0-9-1 and behaves like
+// RabbitMQ.
+//
+//	warren [flags]
+//
+// It serves until it gets SIGINT or SIGTERM, then closes its connections in
+// order. Its exit status is 0 after an orderly stop, 1 if it could not serve, and
+// 2 for flags that make no sense.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/warrenmq/warren"
+	"github.com/warrenmq/warren/auth"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// config is what the flags say.
+type config struct {
+	listen []string
+	data   string
+	users  []user
+	vhosts []string
+	level  slog.Level
+	format string
+}
+
+type user struct{ name, password string }
+
+const (
+	exitOK    = 0
+	exitFail  = 1
+	exitUsage = 2
+)
+
+// stopWait is how long clients may take to answer when the broker stops.
+const stopWait = 5 * time.Second
+
+// run is main with everything that is the process's own given to it.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	cfg, err := parse(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case err != nil:
+		fmt.Fprintf(stderr, "warren: %v (see warren -h)\n", err)
+		return exitUsage
+	}
+	if err := serve(ctx, cfg, stdout, stderr); err != nil {
+		fmt.Fprintf(stderr, "warren: %v\n", err)
+		return exitFail
+	}
+	return exitOK
+}
+
+// parse reads the flags. The error is one line that says which flag is wrong.
+func parse(args []string, stderr io.Writer) (config, error) {
+	cfg := config{format: "text"}
+	fs := flag.NewFlagSet("warren", flag.ContinueOnError)
+	fs.SetOutput(io.Discard) // one clear line, printed by run
+	fs.Func("listen", "serve AMQP on `HOST:PORT`; may be repeated (default 127.0.0.1:5672)", func(s string) error {
+		if _, _, err := net.SplitHostPort(s); err != nil {
+			return errors.New("not HOST:PORT")
+		}
+		cfg.listen = append(cfg.listen, s)
+		return nil
+	})
+	fs.StringVar(&cfg.data, "data", "", "keep durable data in `DIR`; \"\" keeps it in memory only, which is all there is yet")
+	fs.Func("user", "add a user `NAME:PASSWORD` with all rights in all virtual hosts; may be repeated, replaces guest (default guest:guest, from this machine only)", func(s string) error {
+		name, password, ok := strings.Cut(s, ":")
+		if !ok || name == "" || password == "" {
+			return errors.New("not NAME:PASSWORD")
+		}
+		cfg.users = append(cfg.users, user{name, password})
+		return nil
+	})
+	fs.Func("vhost", "add the virtual host `NAME`; may be repeated (\"/\" is always there)", func(s string) error {
+		if s == "" {
+			return errors.New("an empty name")
+		}
+		cfg.vhosts = append(cfg.vhosts, s)
+		return nil
+	})
+	fs.TextVar(&cfg.level, "log-level", slog.LevelInfo, "log from `LEVEL` up: debug, info, warn or error")
+	fs.Func("log-format", "log as `FORMAT`: text or json (default text)", func(s string) error {
+		if s != "text" && s != "json" {
+			return errors.New("neither text nor json")
+		}
+		cfg.format = s
+		return nil
+	})
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(stderr, "Usage: warren [flags]\n\nServes AMQP 0-9-1 until SIGINT or SIGTERM.\n\nFlags:")
+			fs.SetOutput(stderr)
+			fs.PrintDefaults()
+		}
+		return config{}, err
+	}
+	switch {
+	case fs.NArg() > 0:
+		return config{}, fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	case cfg.data != "":
+		return config{}, fmt.Errorf("-data %q: there is no store on disk yet; leave it empty", cfg.data)
+	}
+	if len(cfg.listen) == 0 {
+		cfg.listen = []string{"127.0.0.1:5672"}
+	}
+	return cfg, nil
+}
+
+// serve runs the broker until ctx ends.
+func serve(ctx context.Context, cfg config, stdout, stderr io.Writer) error {
+	b, err := warren.New(warren.Options{Logger: logger(cfg, stderr), NoDefaultUser: len(cfg.users) > 0})
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	if err := setUp(b, cfg); err != nil {
+		return err
+	}
+	var listeners []net.Listener
+	for _, addr := range cfg.listen {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			for _, l := range listeners {
+				l.Close()
+			}
+			return fmt.Errorf("-listen %s: %w", addr, err)
+		}
+		listeners = append(listeners, l)
+	}
+	announce(stdout, b, listeners)
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() { failed <- b.Serve(l) }()
+	}
+	select {
+	case <-ctx.Done():
+	case err := <-failed:
+		return err
+	}
+	fmt.Fprintln(stdout, "stopping")
+	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWait)
+	defer cancel()
+	if err := b.Shutdown(wait); err != nil {
+		fmt.Fprintln(stdout, "stopped; some clients did not answer in time and were cut off")
+		return nil
+	}
+	fmt.Fprintln(stdout, "stopped")
+	return nil
+}
+
+func logger(cfg config, w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: cfg.level}
+	if cfg.format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// setUp adds what the flags name.
+func setUp(b *warren.Broker, cfg config) error {
+	for _, v := range cfg.vhosts {
+		if err := b.AddVHost(v); err != nil && !errors.Is(err, warren.ErrVHostExists) {
+			return err
+		}
+	}
+	names := []string{}
+	for _, u := range cfg.users {
+		if err := b.Auth().AddUser(u.name, u.password, auth.Administrator); err != nil {
+			return fmt.Errorf("-user: %w", err)
+		}
+		names = append(names, u.name)
+	}
+	if len(cfg.users) == 0 {
+		names = append(names, auth.DefaultUser)
+	}
+	for _, name := range names {
+		for _, v := range b.VHosts() {
+			p := warren.Permission{User: name, VHost: v, Configure: ".*", Write: ".*", Read: ".*"}
+			if err := b.Auth().SetPermissions(p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// announce says what is served where.
+func announce(w io.Writer, b *warren.Broker, listeners []net.Listener) {
+	fmt.Fprintf(w, "Warren %s: AMQP 0-9-1, in memory only\n", warren.Version())
+	for _, l := range listeners {
+		fmt.Fprintf(w, "  listening on   %s\n", l.Addr())
+	}
+	for _, v := range b.VHosts() {
+		fmt.Fprintf(w, "  virtual host   %s\n", v)
+	}
+	for _, u := range b.Auth().Users() {
+		note := ""
+		if u.Name() == auth.DefaultUser {
+			note = " (password guest, from this machine only)"
+		}
+		fmt.Fprintf(w, "  user           %s%s\n", u.Name(), note)
+	}
+}

@@ -1,0 +1,30 @@
+package warren
+
+import (
+	"errors"
+
+	"github.com/warrenmq/warren/reply"
+)
+
+// Error is a refusal with an AMQP reply code and RabbitMQ's text.
+type Error = reply.Error
+
+// The reply codes a Go program meets, as targets of errors.Is.
+const (
+	NotFound           = reply.NotFound
+	AccessRefused      = reply.AccessRefused
+	PreconditionFailed = reply.PreconditionFailed
+	ResourceLocked     = reply.ResourceLocked
+	NotAllowed         = reply.NotAllowed
+	NotImplemented     = reply.NotImplemented
+)
+
+var (
+	// ErrClosed is returned by Serve and ListenAndServe after Shutdown or Close,
+	// and by everything that is asked of a broker that is closing.
+	ErrClosed = errors.New("warren: broker closed")
+	// ErrVHostExists is returned by AddVHost for a name that is taken.
+	ErrVHostExists = errors.New("virtual host exists")
+	// ErrNoVHost is returned where a virtual host does not exist.
+	ErrNoVHost = errors.New("no such virtual host")
+)

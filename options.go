@@ -1,0 +1,140 @@
+package warren
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/warrenmq/warren/exchange"
+	"github.com/warrenmq/warren/message"
+	"github.com/warrenmq/warren/queue"
+)
+
+// Options says what a broker is made of. The zero value is a broker in memory
+// with RabbitMQ's defaults, silent, with the virtual host "/" and the user guest
+// (password guest), who may connect from this machine only.
+type Options struct {
+	// Logger takes what the broker has to say; nil is silence. Orderly work is
+	// logged at info and below.
+	Logger *slog.Logger
+	// ExchangeTypes are added to direct, fanout, topic and headers.
+	ExchangeTypes []exchange.Type
+	// QueueTypes are added to classic; a client asks for them by x-queue-type.
+	QueueTypes []queue.Type
+	// ChannelMax is how many channels a connection may have open, 2047 if 0.
+	ChannelMax uint16
+	// FrameMax is the longest frame in octets that is proposed to clients: 131072
+	// if 0, at least 4096.
+	FrameMax uint32
+	// Heartbeat is the heartbeat interval proposed to clients, in whole seconds:
+	// 60 s if 0. A negative one proposes none. The client decides.
+	Heartbeat time.Duration
+	// HandshakeTimeout is how long a client may take from connecting to having
+	// opened a virtual host: 10 s if 0.
+	HandshakeTimeout time.Duration
+	// MaxMessageSize is the largest body in octets: 128 MiB if 0, at most 512 MiB.
+	MaxMessageSize int
+	// MaxUnsent is how many octets of deliveries may wait for a channel's client
+	// to read them before queues serve others: 128 KiB if 0. At least one
+	// delivery may, whatever its size.
+	MaxUnsent int
+	// LoopbackUsers may connect from this machine only: guest if nil, nobody if
+	// empty and not nil.
+	LoopbackUsers []string
+	// NoDefaultUser leaves out the user guest.
+	NoDefaultUser bool
+}
+
+// RabbitMQ's defaults and limits (contract 02 §3, 03 §11).
+const (
+	defaultChannelMax       = 2047
+	defaultFrameMax         = 131072
+	minFrameMax             = 4096
+	defaultHeartbeat        = 60 * time.Second
+	defaultHandshakeTimeout = 10 * time.Second
+	defaultMaxMessageSize   = 128 << 20
+	maxMaxMessageSize       = 512 << 20
+	defaultMaxUnsent        = 128 << 10
+)
+
+// withDefaults fills in what was left zero, and refuses what cannot be.
+func (o Options) withDefaults() (Options, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	setDefault(&o.ChannelMax, defaultChannelMax)
+	setDefault(&o.FrameMax, defaultFrameMax)
+	setDefault(&o.Heartbeat, defaultHeartbeat)
+	setDefault(&o.HandshakeTimeout, defaultHandshakeTimeout)
+	setDefault(&o.MaxMessageSize, defaultMaxMessageSize)
+	setDefault(&o.MaxUnsent, defaultMaxUnsent)
+	switch {
+	case o.FrameMax < minFrameMax:
+		return o, fmt.Errorf("warren: Options.FrameMax is %d, below AMQP's minimum of %d", o.FrameMax, minFrameMax)
+	case o.Heartbeat > 65535*time.Second:
+		return o, fmt.Errorf("warren: Options.Heartbeat is %v, above AMQP's maximum of 65535s", o.Heartbeat)
+	case o.Heartbeat > 0 && o.Heartbeat%time.Second != 0:
+		return o, fmt.Errorf("warren: Options.Heartbeat is %v, not in whole seconds", o.Heartbeat)
+	case o.HandshakeTimeout < 0:
+		return o, fmt.Errorf("warren: Options.HandshakeTimeout is %v, below 0", o.HandshakeTimeout)
+	case o.MaxMessageSize < 0 || o.MaxMessageSize > maxMaxMessageSize:
+		return o, fmt.Errorf("warren: Options.MaxMessageSize is %d, not within 0 and %d", o.MaxMessageSize, maxMaxMessageSize)
+	case o.MaxUnsent < 0:
+		return o, fmt.Errorf("warren: Options.MaxUnsent is %d, below 0", o.MaxUnsent)
+	}
+	o.Heartbeat = max(o.Heartbeat, 0)
+	return o, nil
+}
+
+func setDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// serverProperties go into connection.start. The capabilities are those that
+// work.
+func serverProperties() message.Table {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	capabilities := message.Table{}
+	for _, c := range []string{
+		"authentication_failure_close", "basic.nack", "consumer_cancel_notify",
+		"exchange_exchange_bindings", "per_consumer_qos", "publisher_confirms",
+	} {
+		capabilities = append(capabilities, message.Field{Name: c, Value: true})
+	}
+	return message.Table{
+		{Name: "capabilities", Value: capabilities},
+		{Name: "cluster_name", Value: "warren@" + host},
+		{Name: "copyright", Value: "The Warren Authors"},
+		{Name: "information", Value: "Licensed under the Apache License 2.0. A broker that behaves like RabbitMQ 3.10."},
+		{Name: "platform", Value: runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH},
+		{Name: "product", Value: "Warren"},
+		{Name: "version", Value: Version()},
+	}
+}
+
+// modulePath is how the program's build knows this module.
+const modulePath = "github.com/warrenmq/warren"
+
+// Version is the version of this module in the running program, or "devel" where
+// the build does not know it.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "devel"
+	}
+	for _, m := range append(info.Deps, &info.Main) {
+		if m.Path == modulePath && m.Version != "" && m.Version != "(devel)" {
+			return m.Version
+		}
+	}
+	return "devel"
+}

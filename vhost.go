@@ -1,0 +1,169 @@
+package warren
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/warrenmq/warren/exchange"
+	"github.com/warrenmq/warren/internal/pmap"
+	"github.com/warrenmq/warren/queue"
+	"github.com/warrenmq/warren/reply"
+)
+
+// vhost is one virtual host: its exchanges, and its queues by name. Looking one
+// up takes no lock.
+type vhost struct {
+	name      string
+	b         *Broker
+	exchanges *exchange.Topology
+	queues    atomic.Pointer[pmap.Map[string, *exchange.Destination]]
+
+	mu        sync.Mutex // guards changes of queues and what follows
+	exclusive map[uint64]map[*queue.Host]struct{}
+	maxQueues int // negative is unlimited
+	deleted   bool
+}
+
+func newVHost(b *Broker, name string) *vhost {
+	v := &vhost{name: name, b: b, exclusive: map[uint64]map[*queue.Host]struct{}{}, maxQueues: -1}
+	v.queues.Store(&pmap.Map[string, *exchange.Destination]{})
+	v.exchanges = exchange.NewTopology(name, b.exchangeTypes, v.destination)
+	return v
+}
+
+// destination gives the queue of that name as bindings know it, or nil.
+func (v *vhost) destination(name string) *exchange.Destination {
+	d, _ := v.queues.Load().Get(name)
+	return d
+}
+
+// The methods of channel.VHost.
+
+func (v *vhost) Name() string                  { return v.name }
+func (v *vhost) Exchanges() *exchange.Topology { return v.exchanges }
+func (v *vhost) QueueTypes() *queue.Types      { return v.b.queueTypes }
+
+func (v *vhost) Queue(name string) (*queue.Host, bool) {
+	d, ok := v.queues.Load().Get(name)
+	if !ok {
+		return nil, false
+	}
+	return d.Target.(*queue.Host), true
+}
+
+func (v *vhost) CheckQueueLimit(name string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.checkQueueLimit(name)
+}
+
+func (v *vhost) checkQueueLimit(name string) error {
+	if v.maxQueues < 0 || v.queues.Load().Len() < v.maxQueues {
+		return nil
+	}
+	return reply.Errorf(reply.PreconditionFailed,
+		"cannot declare queue '%s': queue limit in vhost '%s' (%d) is reached", name, v.name, v.maxQueues)
+}
+
+func (v *vhost) DeclareQueue(s queue.Spec) (h *queue.Host, created bool, err error) {
+	t, ok := v.b.queueTypes.Lookup(s.Type)
+	if !ok {
+		return nil, false, fmt.Errorf("declare queue '%s' in vhost '%s': no queue type %q", s.Name, v.name, s.Type)
+	}
+	// The type's own code runs here, so no lock is held; a queue that lost the
+	// race for its name goes away unseen.
+	h, err = queue.NewHost(t, s, queue.HostEnv{Go: v.b.start, Gone: v.queueGone})
+	if err != nil {
+		return nil, false, err
+	}
+	other, err := v.add(h)
+	if other == h {
+		return h, true, nil
+	}
+	if derr := h.Delete(false, false, func(int) {}); derr != nil && err == nil {
+		err = fmt.Errorf("declare queue '%s' in vhost '%s': %w", s.Name, v.name, derr)
+	}
+	return other, false, err
+}
+
+// add makes a queue known by its name, unless there is another of that name,
+// which it gives then.
+func (v *vhost) add(h *queue.Host) (*queue.Host, error) {
+	s := h.Spec()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.deleted {
+		return nil, reply.Errorf(reply.NotAllowed, "vhost %s not found", v.name)
+	}
+	if d, ok := v.queues.Load().Get(s.Name); ok {
+		return d.Target.(*queue.Host), nil
+	}
+	if err := v.checkQueueLimit(s.Name); err != nil {
+		return nil, err
+	}
+	next := v.queues.Load().Set(s.Name, &exchange.Destination{Kind: exchange.KindQueue, Name: s.Name, Target: h})
+	v.queues.Store(&next)
+	if s.Exclusive {
+		if v.exclusive[s.Owner] == nil {
+			v.exclusive[s.Owner] = map[*queue.Host]struct{}{}
+		}
+		v.exclusive[s.Owner][h] = struct{}{}
+	}
+	v.exchanges.Touch()
+	return h, nil
+}
+
+// queueGone forgets a queue that has ended; see queue.HostEnv.
+func (v *vhost) queueGone(h *queue.Host, err error) {
+	s := h.Spec()
+	v.mu.Lock()
+	d, ok := v.queues.Load().Get(s.Name)
+	if !ok || d.Target != h {
+		v.mu.Unlock()
+		return // it never got its name
+	}
+	next := v.queues.Load().Delete(s.Name)
+	v.queues.Store(&next)
+	if owned := v.exclusive[s.Owner]; s.Exclusive && owned != nil {
+		if delete(owned, h); len(owned) == 0 {
+			delete(v.exclusive, s.Owner)
+		}
+	}
+	v.mu.Unlock()
+	v.exchanges.Forget(d)
+	if err != nil {
+		v.b.opts.Logger.Error("queue failed", slog.String("vhost", v.name), slog.String("queue", s.Name), slog.Any("error", err))
+	}
+}
+
+// deleteExclusive deletes the exclusive queues of a connection.
+func (v *vhost) deleteExclusive(connection uint64) {
+	v.mu.Lock()
+	owned := make([]*queue.Host, 0, len(v.exclusive[connection]))
+	for h := range v.exclusive[connection] {
+		owned = append(owned, h)
+	}
+	v.mu.Unlock()
+	deleteAll(owned)
+}
+
+// delete deletes everything in the virtual host and lets nothing new in.
+func (v *vhost) delete() {
+	v.mu.Lock()
+	v.deleted = true
+	all := make([]*queue.Host, 0, v.queues.Load().Len())
+	for _, d := range v.queues.Load().All() {
+		all = append(all, d.Target.(*queue.Host))
+	}
+	v.mu.Unlock()
+	deleteAll(all)
+}
+
+// deleteAll deletes queues whatever is in them. One that is gone already is fine.
+func deleteAll(hosts []*queue.Host) {
+	for _, h := range hosts {
+		_ = h.Delete(false, false, func(int) {}) // can only say that it is gone
+	}
+}
