@@ -25,26 +25,36 @@ type Message struct {
 	buf        []byte // the properties' octets, then the body
 }
 
-// Buffers of up to 1<<maxClass octets are pooled, one pool for each power of
-// two from 1<<minClass.
+// Buffers are pooled by size, with eight sizes between a power of two and the
+// next, so that a backlog wastes at most an eighth of its memory.
 const (
-	minClass = 7  // 128 octets
-	maxClass = 17 // 128 KiB
+	minPooled = 128     // octets; the smallest buffer made
+	maxPooled = 1 << 18 // larger ones are left to the garbage collector
+	stepBits  = 3
+	unpooled  = -1
 )
+
+// classes is the number of pooled sizes: the smallest, and eight for each
+// doubling from minPooled to maxPooled.
+const classes = 1 + 11<<stepBits
 
 // pools hold bytes only, never a channel, timer or lock: they outlive a broker
 // and may be shared between brokers and synctest bubbles.
-var pools [maxClass + 1]sync.Pool
+var pools [classes]sync.Pool
 
-func classOf(n int) int8 {
-	if n <= 1<<minClass {
-		return minClass
+// classOf gives the class of buffers that hold n octets, and their size.
+func classOf(n int) (class int8, size int) {
+	switch {
+	case n <= minPooled:
+		return 0, minPooled
+	case n > maxPooled:
+		return unpooled, n
 	}
-	c := bits.Len(uint(n - 1))
-	if c > maxClass {
-		return -1
-	}
-	return int8(c)
+	below := bits.Len(uint(n-1)) - 1 // 1<<below is the power of two below n
+	shift := below - stepBits
+	step := (n - 1<<below + 1<<shift - 1) >> shift
+	doublings := below - (bits.Len(minPooled) - 1)
+	return int8(doublings<<stepBits + step), 1<<below + step<<shift
 }
 
 // New makes a message with one reference. props are the content header's
@@ -52,16 +62,13 @@ func classOf(n int) int8 {
 // copied. The body is given with AppendBody; sizeHint octets of room are made
 // for it, so give what has arrived, not what a peer promised.
 func New(exchange, routingKey string, props []byte, sizeHint int) *Message {
-	n := len(props) + sizeHint
-	c := classOf(n)
+	c, size := classOf(len(props) + sizeHint)
 	var m *Message
-	if c >= 0 {
+	if c != unpooled {
 		m, _ = pools[c].Get().(*Message)
-		if m == nil {
-			m = &Message{buf: make([]byte, 0, 1<<c)}
-		}
-	} else {
-		m = &Message{buf: make([]byte, 0, n)}
+	}
+	if m == nil {
+		m = &Message{buf: make([]byte, 0, size)}
 	}
 	m.refs.Store(1)
 	m.class = c
@@ -126,8 +133,11 @@ func (m *Message) Release() {
 		return
 	}
 	released(m, n)
-	if m.pinned || m.class < 0 || classOf(cap(m.buf)) != m.class {
+	if m.pinned || m.class == unpooled {
 		return
+	}
+	if c, size := classOf(cap(m.buf)); c != m.class || size != cap(m.buf) {
+		return // the body outgrew what was made for it
 	}
 	m.exchange, m.routingKey = "", ""
 	m.persistent, m.priority = false, 0
