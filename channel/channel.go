@@ -81,6 +81,7 @@ type Channel struct {
 	props     inspector
 	pending   []posting
 	pendingN  int
+	full      <-chan struct{} // see Flush
 	settled   []unackedEntry // scratch
 
 	mu        sync.Mutex
@@ -120,7 +121,7 @@ func (ch *Channel) batch(h *queue.Host) *queue.Batch {
 		}
 	}
 	if len(ch.pending) == maxPostings {
-		ch.Flush()
+		ch.flush()
 	}
 	b := queue.NewBatch()
 	ch.pending = append(ch.pending, posting{h, b})
@@ -128,17 +129,22 @@ func (ch *Channel) batch(h *queue.Host) *queue.Batch {
 	return b
 }
 
-// Flush hands over what was collected. It may run queues, and it waits for
-// queues that have more before them than they should.
-func (ch *Channel) Flush() {
-	if len(ch.pending) == 0 {
-		return
-	}
+// Flush hands over what was collected, and may run queues while it does. If a
+// queue has more before it than it should, the result is a channel that is
+// closed when it has caught up: whoever calls for a publisher waits for it before
+// taking more.
+func (ch *Channel) Flush() (full <-chan struct{}) {
+	ch.flush()
+	full, ch.full = ch.full, nil
+	return full
+}
+
+func (ch *Channel) flush() {
 	ch.pendingN = 0
 	for i, p := range ch.pending {
 		ch.pending[i] = posting{}
 		if full := p.host.Post(p.b); full != nil {
-			<-full
+			ch.full = full
 		}
 	}
 	ch.pending = ch.pending[:0]
@@ -147,7 +153,7 @@ func (ch *Channel) Flush() {
 // flushIfMany hands over once enough came together.
 func (ch *Channel) flushIfMany() {
 	if ch.pendingN >= maxPending {
-		ch.Flush()
+		ch.flush()
 	}
 }
 
@@ -170,7 +176,7 @@ func (ch *Channel) Flow(active bool) error {
 // acknowledged returns to its queues in order, an open transaction is dropped
 // and confirms that were not sent are lost. It is idempotent.
 func (ch *Channel) Close() {
-	ch.Flush()
+	ch.flush()
 	ch.mu.Lock()
 	if ch.closed {
 		ch.mu.Unlock()
@@ -191,5 +197,5 @@ func (ch *Channel) Close() {
 	entries := ch.unacked.takeAll(nil)
 	ch.mu.Unlock()
 	ch.settle(entries, queue.Requeue)
-	ch.Flush()
+	ch.flush()
 }

@@ -132,7 +132,7 @@ func (ch *Channel) Qos(size uint32, count int, global bool) error {
 	if size != 0 {
 		return reply.Errorf(reply.NotImplemented, "prefetch_size!=0 (%d)", size)
 	}
-	ch.Flush()
+	ch.flush()
 	opened := false
 	if global {
 		ch.mu.Lock()
@@ -161,7 +161,7 @@ type Consume struct {
 // Consume adds a consumer. ok is called with its tag before its first delivery,
 // possibly on another goroutine but before Consume returns.
 func (ch *Channel) Consume(c Consume, ok func(tag string)) error {
-	ch.Flush()
+	ch.flush()
 	name, err := ch.queueName(c.Queue)
 	if err != nil {
 		return err
@@ -220,7 +220,7 @@ func (ch *Channel) Consume(c Consume, ok func(tag string)) error {
 // Cancel takes a consumer away. What was delivered to it stays unacknowledged.
 // An unknown tag is fine. ok is called before the queue can be found deleted.
 func (ch *Channel) Cancel(tag string) error {
-	ch.Flush()
+	ch.flush()
 	ch.mu.Lock()
 	c := ch.consumers[tag]
 	delete(ch.consumers, tag)

@@ -16,7 +16,7 @@ type ExchangeDeclare struct {
 // DeclareExchange makes an exchange, or finds it equivalent to the one there is
 // (contract 03 §5).
 func (ch *Channel) DeclareExchange(d ExchangeDeclare) error {
-	ch.Flush()
+	ch.flush()
 	name := stripped(d.Name)
 	xs := ch.VHost.Exchanges()
 	if d.Passive {
@@ -62,7 +62,7 @@ func (ch *Channel) DeclareExchange(d ExchangeDeclare) error {
 
 // DeleteExchange deletes an exchange; one that does not exist is fine.
 func (ch *Channel) DeleteExchange(name string, ifUnused bool) error {
-	ch.Flush()
+	ch.flush()
 	name = stripped(name)
 	xs := ch.VHost.Exchanges()
 	if err := xs.CheckDelete(name); err != nil {
@@ -97,7 +97,7 @@ func (ch *Channel) UnbindExchange(destination, source, key string, args message.
 }
 
 func (ch *Channel) checkBindExchange(destination, source, key string) error {
-	ch.Flush()
+	ch.flush()
 	if err := ch.mayWriteExchange(destination); err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ type QueueInfo struct {
 // DeclareQueue makes a queue, or finds it equivalent to the one there is
 // (contract 03 §8, 05 §2, §3).
 func (ch *Channel) DeclareQueue(d QueueDeclare) (QueueInfo, error) {
-	ch.Flush()
+	ch.flush()
 	name := stripped(d.Name)
 	if strings.HasPrefix(name, replyTo) {
 		return QueueInfo{}, reply.Errorf(reply.NotImplemented, "direct reply-to: declaring '%s'", name)
@@ -155,7 +155,7 @@ func (ch *Channel) allowOwner(d *exchange.Destination) error {
 // declared last, and without a key either, the key is its name) and makes the
 // checks that bind and unbind share.
 func (ch *Channel) checkBindQueue(q, source, key string) (_, _, _ string, err error) {
-	ch.Flush()
+	ch.flush()
 	name, err := ch.queueName(q)
 	if err != nil {
 		return "", "", "", err
@@ -178,7 +178,7 @@ func (ch *Channel) checkBindQueue(q, source, key string) (_, _, _ string, err er
 
 // PurgeQueue drops the ready messages of a queue and gives their number.
 func (ch *Channel) PurgeQueue(q string) (int, error) {
-	ch.Flush()
+	ch.flush()
 	name, err := ch.queueName(q)
 	if err != nil {
 		return 0, err
@@ -201,7 +201,7 @@ func (ch *Channel) PurgeQueue(q string) (int, error) {
 // with the number of messages it had before the consumers are told, possibly on
 // another goroutine but before DeleteQueue returns.
 func (ch *Channel) DeleteQueue(q string, ifUnused, ifEmpty bool, ok func(n int)) error {
-	ch.Flush()
+	ch.flush()
 	name, err := ch.queueName(q)
 	if err != nil {
 		return err

@@ -30,14 +30,14 @@ func (ch *Channel) Recover(requeue bool, ok func()) error {
 	if !requeue {
 		return reply.Errorf(reply.NotImplemented, "requeue=false")
 	}
-	ch.Flush()
+	ch.flush()
 	ch.mu.Lock()
 	entries := ch.unacked.takeAll(ch.settled[:0])
 	ch.mu.Unlock()
 	ok()
 	ch.settle(entries, queue.Requeue)
 	ch.keepScratch(entries)
-	ch.Flush()
+	ch.flush()
 	return nil
 }
 
@@ -87,7 +87,7 @@ func (ch *Channel) settle(entries []unackedEntry, o queue.Outcome) {
 	// try again, so that the consumer whose delivery it was comes first, as it
 	// does in RabbitMQ.
 	opened := ch.global.Release(consumed)
-	ch.Flush()
+	ch.flush()
 	if opened {
 		ch.resume()
 	}
@@ -112,7 +112,7 @@ type Got struct {
 // goroutine but before Get returns, and in the order of the channel's other
 // deliveries; it must not block.
 func (ch *Channel) Get(q string, noAck bool, got func(Got)) error {
-	ch.Flush()
+	ch.flush()
 	name, err := ch.queueName(q)
 	if err != nil {
 		return err

@@ -96,7 +96,7 @@ func (ch *Channel) TxCommit() error {
 	if ch.tx == nil {
 		return reply.Errorf(reply.PreconditionFailed, "channel is not transactional")
 	}
-	ch.Flush()
+	ch.flush()
 	t := *ch.tx
 	*ch.tx = transaction{}
 	w := &commitWait{done: make(chan struct{}), open: 1}
@@ -107,7 +107,7 @@ func (ch *Channel) TxCommit() error {
 	for _, s := range t.settles {
 		ch.settle([]unackedEntry{s.unackedEntry}, s.outcome)
 	}
-	ch.Flush()
+	ch.flush()
 	w.Confirm(0, 0) // the one it was made with
 	<-w.done
 	if w.rejected {

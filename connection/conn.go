@@ -227,14 +227,21 @@ func (c *Conn) interrupted(err error) error {
 	return err
 }
 
-// flush hands over what channels collected.
+// flush hands over what channels collected, and waits for queues that have to
+// catch up.
 func (c *Conn) flush() {
 	for i, s := range c.dirty {
 		s.dirty = false
-		if s.ch != nil {
-			s.ch.Flush()
-		}
 		c.dirty[i] = nil
+		if s.ch == nil {
+			continue
+		}
+		if full := s.ch.Flush(); full != nil {
+			select {
+			case <-full:
+			case <-c.kill:
+			}
+		}
 	}
 	c.dirty = c.dirty[:0]
 }
