@@ -34,8 +34,9 @@ type VHost interface {
 type Out interface {
 	// Deliver sends deliveries to a consumer under consecutive delivery tags. It
 	// takes over the reference of each. The slice is the caller's again when it
-	// returns. Once a delivery is on its way, or dropped, its cost is given back
-	// with Channel.Written.
+	// returns. Once a delivery is on its way its cost is given back with
+	// Channel.Written, later and from elsewhere; if it is not passed on at all,
+	// with Channel.Dropped.
 	Deliver(consumerTag string, first uint64, ds []queue.Delivery)
 	// Return sends basic.return and takes over a reference to the message.
 	Return(code reply.Code, m *message.Message)
@@ -82,13 +83,14 @@ type Channel struct {
 	pending   []posting
 	pendingN  int
 	full      <-chan struct{} // see Flush
-	settled   []unackedEntry // scratch
+	settled   []unackedEntry  // scratch
 
 	mu        sync.Mutex
 	closed    bool
 	tag       uint64 // the last delivery tag
 	unacked   unacked
 	consumers map[string]*consumer
+	dropped   int         // see Dropped
 	waiting   []*consumer // those the window or the global prefetch refused
 }
 

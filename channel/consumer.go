@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"cmp"
 	"errors"
 
 	"github.com/warrenmq/warren/message"
@@ -77,8 +78,18 @@ func (c *consumer) Deliver(ds []queue.Delivery) {
 		}
 	}
 	ch.Out.Deliver(c.tag, first, ds)
+	dropped := ch.dropped
+	ch.dropped = 0
 	ch.mu.Unlock()
+	if dropped > 0 {
+		ch.Written(dropped)
+	}
 }
+
+// Dropped gives back the cost of deliveries that Out.Deliver does not pass on.
+// Only Out.Deliver may call it, before it returns; what Written does would have
+// to wait for it.
+func (ch *Channel) Dropped(cost int) { ch.dropped += cost }
 
 // giveBack returns deliveries that came too late for the channel.
 func (c *consumer) giveBack(ds []queue.Delivery) {
@@ -155,6 +166,9 @@ type Consume struct {
 	Tag       string // empty for one of the broker's making
 	NoAck     bool
 	Exclusive bool
+	// Prefetch, if positive, is the consumer's own limit instead of that which
+	// Qos set.
+	Prefetch  int
 	Arguments message.Table
 }
 
@@ -200,7 +214,7 @@ func (ch *Channel) Consume(c Consume, ok func(tag string)) error {
 	ch.mu.Unlock()
 	err = h.Consume(queue.Consumer{
 		Tag: tag, NoAck: c.NoAck, Exclusive: c.Exclusive,
-		Prefetch: ch.prefetch, Arguments: c.Arguments, Gate: cons,
+		Prefetch: cmp.Or(c.Prefetch, ch.prefetch), Arguments: c.Arguments, Gate: cons,
 	}, cons, func(id message.ConsumerID) { cons.id = id }, func() { ok(tag) })
 	if err == nil {
 		return nil
@@ -215,6 +229,23 @@ func (ch *Channel) Consume(c Consume, ok func(tag string)) error {
 		return ch.noQueue(name)
 	}
 	return err
+}
+
+// CancelAndRequeue takes a consumer away, and what it has not settled goes back
+// to the queue. AMQP has no such method; it is how a Go program leaves its loop.
+func (ch *Channel) CancelAndRequeue(tag string) error {
+	ch.mu.Lock()
+	c := ch.consumers[tag]
+	ch.mu.Unlock()
+	if err := ch.Cancel(tag); err != nil || c == nil {
+		return err
+	}
+	ch.mu.Lock()
+	entries := ch.unacked.takeConsumer(c.host, c.id, ch.settled[:0])
+	ch.mu.Unlock()
+	ch.settle(entries, queue.Requeue)
+	ch.keepScratch(entries)
+	return nil
 }
 
 // Cancel takes a consumer away. What was delivered to it stays unacknowledged.

@@ -24,6 +24,17 @@ type Publish struct {
 	// Size is the size of the body as announced. It differs from the message's
 	// only for a body too large to be kept.
 	Size uint64
+	// Confirm, if set, is told what becomes of this message, whether or not the
+	// channel is in confirm mode. A transactional channel refuses it.
+	Confirm Confirmation
+}
+
+// Confirmation waits for the queues that one message goes to.
+type Confirmation interface {
+	message.Confirmer
+	// Routed is called first, with the number of queues that will answer. For a
+	// message without a route it is 0, and comes after its return.
+	Routed(queues int)
 }
 
 // Publish routes a message. Whatever refuses it ends the channel (contract 03
@@ -35,29 +46,44 @@ func (ch *Channel) Publish(p *Publish) error {
 		return err
 	}
 	if ch.tx != nil {
+		if p.Confirm != nil {
+			p.Msg.Release()
+			return reply.Errorf(reply.PreconditionFailed, "cannot switch from tx to confirm mode")
+		}
 		ch.tx.publish(p, rt)
 		return nil
 	}
 	var ref message.PublishRef
-	if ch.confirmed {
+	switch {
+	case p.Confirm != nil:
+		ref = message.PublishRef{By: p.Confirm, Seq: 1}
+	case ch.confirmed:
 		ch.seq++
 		ref = message.PublishRef{By: ch.confirms, Seq: ch.seq}
 	}
-	ch.post(p.Msg, rt.hosts, p.Mandatory, ref)
+	ch.returnUnroutable(p.Msg, rt.hosts, p.Mandatory)
+	switch {
+	case p.Confirm != nil:
+		p.Confirm.Routed(len(rt.hosts))
+	case ch.confirmed:
+		ch.confirms.Add(ch.seq, len(rt.hosts))
+	}
+	ch.post(p.Msg, rt.hosts, ref)
 	ch.flushIfMany()
 	return nil
 }
 
-// post hands a message to its queues, or returns it where that was asked for. A
-// return goes before the confirm (contract 06 §5).
-func (ch *Channel) post(m *message.Message, hosts []*queue.Host, mandatory bool, ref message.PublishRef) {
+// returnUnroutable sends basic.return where that was asked for. It goes before
+// the confirm (contract 06 §5).
+func (ch *Channel) returnUnroutable(m *message.Message, hosts []*queue.Host, mandatory bool) {
 	if len(hosts) == 0 && mandatory {
 		m.Retain(1)
 		ch.Out.Return(reply.NoRoute, m)
 	}
-	if ref.By == message.Confirmer(ch.confirms) {
-		ch.confirms.Add(ref.Seq, len(hosts))
-	}
+}
+
+// post hands a message to its queues.
+func (ch *Channel) post(m *message.Message, hosts []*queue.Host, ref message.PublishRef) {
 	if len(hosts) == 0 {
 		m.Release()
 		return

@@ -101,8 +101,9 @@ func (ch *Channel) TxCommit() error {
 	*ch.tx = transaction{}
 	w := &commitWait{done: make(chan struct{}), open: 1}
 	for i, p := range t.publishes {
+		ch.returnUnroutable(p.msg, p.hosts, p.mandatory)
 		w.add(len(p.hosts))
-		ch.post(p.msg, p.hosts, p.mandatory, message.PublishRef{By: w, Seq: uint64(i + 1)})
+		ch.post(p.msg, p.hosts, message.PublishRef{By: w, Seq: uint64(i + 1)})
 	}
 	for _, s := range t.settles {
 		ch.settle([]unackedEntry{s.unackedEntry}, s.outcome)

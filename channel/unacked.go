@@ -95,6 +95,19 @@ func (u *unacked) takeFront(n int, es []unackedEntry) []unackedEntry {
 	return es
 }
 
+// takeConsumer settles all of one consumer and appends them to es.
+func (u *unacked) takeConsumer(h *queue.Host, id message.ConsumerID, es []unackedEntry) []unackedEntry {
+	for i := range u.n {
+		if e := u.at(i); e.host == h && e.consumer == id {
+			es = append(es, *e)
+			e.host = nil
+			u.live--
+		}
+	}
+	u.trim()
+	return es
+}
+
 // restore puts settled ones back, for a transaction that was rolled back. es is
 // in the order of tags.
 func (u *unacked) restore(es []unackedEntry) {

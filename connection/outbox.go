@@ -130,7 +130,7 @@ func (o *outbox) deliver(s *session, consumer string, first uint64, ds []queue.D
 			cost += channel.Cost(ds[i].Msg.Size())
 			ds[i].Msg.Release()
 		}
-		s.ch.Written(cost)
+		s.ch.Dropped(cost)
 		return
 	}
 	for i := range ds {
