@@ -1,0 +1,132 @@
+package conformance_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenmq/warren"
+	"github.com/warrenmq/warren/conformance"
+)
+
+// TestConformance plays every scenario against a broker in this process and
+// compares strictly: reply texts count. A scenario in pending.txt is played all
+// the same, and fails the test if it passes. To play a few:
+//
+//	go test ./conformance -run TestConformance/queue/arg-
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	corpus := conformance.Corpus("testdata")
+	list, err := corpus.Scenarios(nil)
+	require.NoError(t, err)
+	src, err := os.ReadFile("pending.txt")
+	require.NoError(t, err)
+	pending, err := conformance.ParsePending(src)
+	require.NoError(t, err)
+
+	broker, addr := startBroker(t)
+	runner := &conformance.Runner{
+		Target: conformance.Target{Addr: addr, User: "guest", Password: "guest", VHost: "/"},
+		Admin:  admin{broker},
+	}
+	for _, s := range list {
+		t.Run(s.Name, func(t *testing.T) {
+			// What is serial runs before the others, which wait here until all
+			// subtests have been started.
+			if !s.Serial {
+				t.Parallel()
+			}
+			want, err := corpus.Golden(s)
+			require.NoError(t, err)
+			verdict, detail := conformance.Fail, ""
+			got, err := runner.Play(s)
+			if err != nil {
+				detail = err.Error()
+			} else {
+				verdict, detail = conformance.Compare(want, got)
+			}
+			reason, isPending := pending[s.Name]
+			switch {
+			case isPending && verdict == conformance.Pass:
+				t.Errorf("passes, but is pending (%s): take its line out of pending.txt", reason)
+			case isPending:
+				t.Logf("pending: %s", reason)
+			case verdict != conformance.Pass:
+				t.Errorf("%s: %s\n%s- RabbitMQ, + this broker; notes: %q", verdict, s.Title, detail, s.Notes)
+			}
+		})
+	}
+}
+
+// startBroker gives a broker that serves on a free port of this machine until
+// the test and its subtests have ended, and its address.
+func startBroker(t *testing.T) (*warren.Broker, string) {
+	t.Helper()
+	b, err := warren.New(warren.Options{})
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	served := make(chan error, 1)
+	go func() { served <- b.Serve(l) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		require.NoError(t, b.Shutdown(ctx))
+		require.ErrorIs(t, <-served, warren.ErrClosed)
+	})
+	return b, l.Addr().String()
+}
+
+// admin does the set-up steps through Warren's Go API.
+type admin struct{ b *warren.Broker }
+
+func (a admin) AddVHost(name string) error    { return a.b.AddVHost(name) }
+func (a admin) DeleteVHost(name string) error { return a.b.DeleteVHost(name) }
+
+func (a admin) AddUser(name, password string, tags ...string) error {
+	return a.b.Auth().AddUser(name, password, tags...)
+}
+
+// DeleteUser also takes back a user that the scenario itself has deleted.
+func (a admin) DeleteUser(name string) error {
+	if _, ok := a.b.Auth().User(name); !ok {
+		return nil
+	}
+	return a.b.Auth().DeleteUser(name)
+}
+
+func (a admin) SetPermissions(user, vhost string, p conformance.Permissions) error {
+	return a.b.Auth().SetPermissions(warren.Permission{
+		User: user, VHost: vhost, Configure: p.Configure, Write: p.Write, Read: p.Read,
+	})
+}
+
+func (a admin) SetTopicPermissions(user, vhost, exchange string, p conformance.Permissions) error {
+	return a.b.Auth().SetTopicPermissions(warren.TopicPermission{
+		User: user, VHost: vhost, Exchange: exchange, Write: p.Write, Read: p.Read,
+	})
+}
+
+func (a admin) SetVHostLimit(vhost, limit string, n int) error {
+	return a.b.SetVHostLimit(vhost, warren.VHostLimit(limit), n)
+}
+
+// CloseConnections gives the reason that RabbitMQ's management API gives.
+func (a admin) CloseConnections(user string) error {
+	a.b.CloseConnections(user, "Closed via management plugin")
+	return nil
+}
+
+func (a admin) SetPolicy(_ string, p conformance.Policy) error {
+	return fmt.Errorf("set policy %s: %w", p.Name, errors.ErrUnsupported)
+}
+
+func (a admin) DeletePolicy(_, name string) error {
+	return fmt.Errorf("delete policy %s: %w", name, errors.ErrUnsupported)
+}
