@@ -5,8 +5,8 @@ import (
 	"github.com/warrenmq/warren/store"
 )
 
-// loadWindow is how many positions a classic queue asks for at once when the
-// next message is not in memory.
+// loadWindow is how many positions a range may span that a classic queue asks for
+// when the next message is not in memory.
 const loadWindow = 256
 
 // disk is what a classic queue remembers of its requests to the store.
@@ -19,6 +19,8 @@ type disk struct {
 	// is answered, be it because the message was acknowledged before it was
 	// stored.
 	waiting map[uint64]message.PublishRef
+	// most is how many appends there were at once.
+	most int
 	// loading is the range that was asked for and has not come yet.
 	loading *store.Range
 }
@@ -47,8 +49,9 @@ func (d *disk) answered(n int, err error, out *Actions) {
 			out.Confirm = append(out.Confirm, ref)
 		}
 	}
-	if len(d.appends) == 0 {
-		d.appends = nil
+	if len(d.appends) == 0 && d.most > maxKept {
+		// A map never shrinks; a burst must not keep its memory.
+		d.appends, d.waiting, d.most = nil, nil, 0
 	}
 }
 
@@ -79,6 +82,7 @@ func (q *classic) enqueueStored(p *Publish, out *Actions) {
 		}
 		q.disk.waiting[seq] = p.Ref
 		q.disk.appends = append(q.disk.appends, pendingAppend{q.disk.asked, seq})
+		q.disk.most = max(q.disk.most, len(q.disk.appends))
 	}
 	p.Msg.Retain(1)
 	q.disk.add(store.Op{Kind: store.Append, Seq: seq, Msg: p.Msg, Atom: p.Atom}, out)
@@ -99,12 +103,15 @@ func (q *classic) load(seq uint64, out *Actions) {
 		return
 	}
 	to := seq
-	for to-seq < loadWindow-1 {
-		s := q.at(to + 1)
-		if s == nil || s.msg != nil {
+	for next := seq + 1; next < q.next && next-seq < loadWindow; next++ {
+		s := q.at(next)
+		if s == nil {
+			continue // gone; the store leaves it out
+		}
+		if s.msg != nil {
 			break
 		}
-		to++
+		to = next
 	}
 	r := store.Range{From: seq, To: to}
 	q.disk.loading = &r
@@ -144,9 +151,6 @@ func (q *classic) loaded(ev Event, out *Actions) bool {
 // recovered takes over what an earlier run left.
 func (q *classic) recovered(entries []store.Entry) {
 	for _, e := range entries {
-		if len(q.segs) == 0 {
-			q.cursor = e.Seq
-		}
 		s := q.put(e.Seq, nil, e.Size)
 		s.stored, s.redelivered = true, e.Redelivered
 	}

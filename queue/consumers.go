@@ -75,13 +75,12 @@ func (c *consumers) rotate(t *taker) {
 // block takes a consumer whose gate is shut out of the ring.
 func (c *consumers) block(t *taker) { c.leave(t) }
 
-// resume lets a consumer whose gate was shut try again.
+// resume lets a consumer whose gate was shut try again. It is not full: it stood
+// in the ring when its gate was asked.
 func (c *consumers) resume(id message.ConsumerID) {
 	if t := c.byID[id]; t != nil && t.gated {
 		t.gated = false
-		if !t.full() {
-			c.join(t)
-		}
+		c.join(t)
 	}
 }
 

@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"fmt"
 	"sync"
 	"time"
 
@@ -54,29 +53,22 @@ type Host struct {
 	events  []Event
 	running bool
 	closed  bool
+	failed  bool          // closed because of an error
 	room    chan struct{} // closed when the mailbox is taken; nil if nobody waits
 	// recovering says that only events may reach the queue yet.
 	recovering bool
 
 	// What follows belongs to the goroutine that runs the queue.
-	q          Queue
-	out        Actions
-	consumers  map[message.ConsumerID]*attached
-	recent     *attached
-	touched    []*attached
-	gets       map[GetRef]func(GetReply)
-	asked      GetRef // basic.gets so far
-	ids        uint64 // consumers so far
-	unanswered map[message.PublishRef]struct{}
-	wake       *time.Timer
-	ended      bool
-}
-
-// attached is a consumer and where its deliveries go.
-type attached struct {
-	id      message.ConsumerID
-	sink    Sink
-	pending []Delivery
+	q         Queue
+	work      *workspace // nil while nobody runs it
+	consumers map[message.ConsumerID]*attached
+	recent    *attached
+	gets      map[GetRef]func(GetReply)
+	asked     GetRef // basic.gets so far
+	ids       uint64 // consumers so far
+	answers   pendingAnswers
+	wake      *time.Timer
+	ended     bool
 }
 
 const (
@@ -90,7 +82,7 @@ const (
 // NewHost opens a queue of the given type and hosts it. With a Log, the queue
 // first recovers what an earlier run left; what is asked of it meanwhile waits.
 func NewHost(t Type, s Spec, env HostEnv) (*Host, error) {
-	q, err := t.Open(s, Env{Stored: env.Log != nil})
+	q, err := open(t, s, Env{Stored: env.Log != nil})
 	if err != nil {
 		return nil, err
 	}
@@ -100,13 +92,23 @@ func NewHost(t Type, s Spec, env HostEnv) (*Host, error) {
 		gets:      map[GetRef]func(GetReply){},
 	}
 	if env.Log != nil {
-		h.unanswered = map[message.PublishRef]struct{}{}
+		h.answers.late = map[message.PublishRef]struct{}{}
 		h.recovering = true
 		env.Log.Recover(
 			func(es []store.Entry) { h.post(Event{Kind: Recovered, Entries: es}) },
 			func(err error) { h.post(Event{Kind: RecoverDone, Err: err}) })
 	}
 	return h, nil
+}
+
+// open is Type.Open, which must not take the broker down either.
+func open(t Type, s Spec, env Env) (q Queue, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = panicked(s, v)
+		}
+	}()
+	return t.Open(s, env)
 }
 
 // Spec is how the queue was declared.
@@ -123,7 +125,7 @@ func (h *Host) Post(b *Batch) (full <-chan struct{}) {
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
-		refuse(b)
+		h.refuse(b)
 		return nil
 	}
 	h.put(b)
@@ -149,7 +151,7 @@ func (h *Host) PostLater(b *Batch) {
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
-		refuse(b)
+		h.refuse(b)
 		return
 	}
 	h.put(b)
@@ -161,9 +163,7 @@ func (h *Host) post(e Event) {
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
-		for _, l := range e.Loaded {
-			l.Msg.Release()
-		}
+		drop(e)
 		return
 	}
 	h.events = append(h.events, e)
@@ -194,6 +194,7 @@ func (h *Host) startLocked() {
 // run runs the queue until its mailbox is empty; with a limit, for as many turns
 // at the most, and then in a goroutine of its own.
 func (h *Host) run(limit int) {
+	h.work = newWorkspace()
 	for turn := 1; ; turn++ {
 		h.mu.Lock()
 		events, b := h.events, h.in
@@ -201,13 +202,17 @@ func (h *Host) run(limit int) {
 			b = nil
 		}
 		if len(events) == 0 && b == nil {
-			h.running = false
+			work := h.work
+			h.work, h.running = nil, false
 			h.mu.Unlock()
+			work.free()
 			return
 		}
 		if turn == limit {
 			h.mu.Unlock()
+			work := h.work
 			if h.env.Go(func() { h.run(0) }) {
+				work.free()
 				return
 			}
 			continue
@@ -222,168 +227,5 @@ func (h *Host) run(limit int) {
 		}
 		h.mu.Unlock()
 		h.turn(events, b)
-	}
-}
-
-// turn carries out what was in the mailbox. If the queue's code panics, this
-// queue fails and no other.
-func (h *Host) turn(events []Event, b *Batch) {
-	var p, s, c int // how far it got in the batch
-	defer func() {
-		if r := recover(); r != nil {
-			h.fail(h.errorf("its type %s panicked: %v", h.spec.Type, r))
-			if b != nil {
-				reject(b.publishes)
-				refuse(b.rest(len(b.publishes), s, c))
-			}
-		}
-	}()
-	for _, e := range events {
-		h.event(e)
-	}
-	if b == nil {
-		return
-	}
-	for _, r := range b.runs {
-		if h.ended {
-			break
-		}
-		switch r.kind {
-		case runPublish:
-			in := b.publishes[p : p+r.n]
-			p += r.n
-			h.remember(in)
-			h.q.Enqueue(in, &h.out)
-		case runSettle:
-			in := b.settles[s : s+r.n]
-			s += r.n
-			h.q.Settle(in, &h.out)
-		case runControl:
-			for range r.n {
-				do := b.controls[c]
-				c++
-				do(h.ended)
-			}
-		}
-		h.apply()
-	}
-	if h.ended {
-		refuse(b.rest(p, s, c))
-		return
-	}
-	b.free()
-}
-
-// rest gives what is left of a batch after p publishes, s settles and c controls.
-func (b *Batch) rest(p, s, c int) *Batch {
-	return &Batch{publishes: b.publishes[p:], settles: b.settles[s:], controls: b.controls[c:]}
-}
-
-// refuse answers a batch for a queue that is gone: RabbitMQ confirms a publish
-// to a queue that vanished, and ignores a settle (contract 06 §2, §6).
-func refuse(b *Batch) {
-	for i := range b.publishes {
-		p := &b.publishes[i]
-		p.Msg.Release()
-		if p.Ref.Wanted() {
-			p.Ref.By.Confirm(p.Ref.Seq, p.Ref.Seq)
-		}
-	}
-	for _, do := range b.controls {
-		do(true)
-	}
-}
-
-func reject(in []Publish) {
-	for i := range in {
-		if r := in[i].Ref; r.Wanted() {
-			r.By.Reject(r.Seq)
-		}
-	}
-}
-
-func (h *Host) event(e Event) {
-	if h.ended {
-		for _, l := range e.Loaded {
-			l.Msg.Release()
-		}
-		return
-	}
-	if e.Kind == RecoverDone {
-		h.mu.Lock()
-		h.recovering = false
-		h.mu.Unlock()
-		if e.Err != nil {
-			h.fail(h.errorf("recovery failed: %w", e.Err))
-			return
-		}
-	}
-	h.q.Event(e, &h.out)
-	h.apply()
-}
-
-func (h *Host) errorf(format string, args ...any) error {
-	return fmt.Errorf("queue '%s' in vhost '%s': %w", h.spec.Name, h.spec.VHost, fmt.Errorf(format, args...))
-}
-
-// remember notes who waits for an answer, so that a queue that fails can give
-// it. A queue without a store answers within the turn.
-func (h *Host) remember(in []Publish) {
-	if h.unanswered == nil {
-		return
-	}
-	for i := range in {
-		if in[i].Ref.Wanted() {
-			h.unanswered[in[i].Ref] = struct{}{}
-		}
-	}
-}
-
-// fail ends a queue whose code panicked or whose recovery failed: publishes
-// that were not answered are rejected, consumers are cancelled.
-func (h *Host) fail(err error) {
-	h.out = Actions{}
-	for r := range h.unanswered {
-		r.By.Reject(r.Seq)
-	}
-	h.unanswered = nil
-	h.end(err, nil)
-}
-
-// end closes the host. tell, if set, is called after the rest of the broker
-// forgot the queue and before its consumers hear of it.
-func (h *Host) end(err error, tell func()) {
-	if h.ended {
-		return
-	}
-	h.mu.Lock()
-	h.closed, h.ended = true, true
-	in, room := h.in, h.room
-	h.in, h.events, h.room = nil, nil, nil
-	h.mu.Unlock()
-	if h.wake != nil {
-		h.wake.Stop()
-	}
-	h.env.Gone(h, err)
-	if tell != nil {
-		tell()
-	}
-	for _, a := range h.consumers {
-		a.sink.Cancelled()
-	}
-	for _, got := range h.gets {
-		got(GetReply{Err: ErrGone})
-	}
-	clear(h.consumers)
-	clear(h.gets)
-	h.recent = nil
-	if room != nil {
-		close(room)
-	}
-	if in != nil {
-		refuse(in)
-	}
-	if h.env.Log != nil && err == nil {
-		h.env.Log.Drop()
 	}
 }

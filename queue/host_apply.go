@@ -9,23 +9,24 @@ import (
 
 // apply carries out what the queue wants done and empties out.
 func (h *Host) apply() {
-	o := &h.out
-	for i := range o.Got {
-		r := o.Got[i]
-		if got := h.gets[r.Ref]; got != nil {
-			delete(h.gets, r.Ref)
-			got(r)
-		}
+	o := &h.work.out
+	for _, r := range o.Got {
+		h.got(r)
 	}
 	if len(o.Deliver) > 0 {
 		h.deliver(o.Deliver)
 	}
 	h.answer(o.Confirm, true)
 	h.answer(o.Reject, false)
+	h.answers.applied()
 	for i := range o.DeadLetter {
 		// No queue can have a dead-letter exchange yet (the argument is refused),
 		// so this is what RabbitMQ does without one.
 		o.DeadLetter[i].Msg.Release()
+	}
+	if h.ended {
+		h.work.empty() // the Log was dropped whole, and nobody is woken
+		return
 	}
 	if len(o.Store) > 0 {
 		h.store(o.Store)
@@ -39,52 +40,44 @@ func (h *Host) apply() {
 		h.wakeAt(o.Wake)
 	}
 	gone := o.Gone
-	h.empty()
-	if gone && !h.ended && h.remove(false, false, nil) == nil {
-		h.apply()
+	h.work.empty()
+	if gone {
+		h.leave()
 	}
 }
 
-// empty makes out ready for the next call, keeping its memory within reason.
-func (h *Host) empty() {
-	o := &h.out
-	if cap(o.Deliver) > maxKept || cap(o.Confirm) > maxKept {
-		h.out = Actions{}
+// leave deletes a queue that wants to go.
+func (h *Host) leave() {
+	if err := h.remove(false, false, nil); err != nil {
+		h.fail(failure(h.spec, "it wants to go and refuses to be deleted: %w", err))
 		return
 	}
-	clear(o.Got)
-	clear(o.Deliver)
-	clear(o.Confirm)
-	h.out = Actions{Got: o.Got[:0], Deliver: o.Deliver[:0], Confirm: o.Confirm[:0]}
+	h.apply()
+}
+
+// got answers a basic.get, unless the queue ended meanwhile: then who asked
+// knows.
+func (h *Host) got(r GetReply) {
+	tell := h.gets[r.Ref]
+	if tell == nil {
+		if r.Msg != nil {
+			r.Msg.Release()
+		}
+		return
+	}
+	delete(h.gets, r.Ref)
+	tell(r)
 }
 
 // deliver hands deliveries to their consumers, all of one consumer at once.
 func (h *Host) deliver(ds []Delivery) {
-	same := true
 	for i := range ds {
 		if ds[i].Consumer != ds[0].Consumer {
-			same = false
-			break
+			h.work.handOut(ds, h.attachedTo)
+			return
 		}
 	}
-	if same {
-		h.attachedTo(ds[0].Consumer).sink.Deliver(ds)
-		return
-	}
-	for i := range ds {
-		a := h.attachedTo(ds[i].Consumer)
-		if len(a.pending) == 0 {
-			h.touched = append(h.touched, a)
-		}
-		a.pending = append(a.pending, ds[i])
-	}
-	for _, a := range h.touched {
-		a.sink.Deliver(a.pending)
-		clear(a.pending)
-		a.pending = a.pending[:0]
-	}
-	clear(h.touched)
-	h.touched = h.touched[:0]
+	h.attachedTo(ds[0].Consumer).sink.Deliver(ds)
 }
 
 // attachedTo gives a consumer of a delivery. A type that delivers to a consumer
@@ -103,25 +96,21 @@ func (h *Host) attachedTo(id message.ConsumerID) *attached {
 
 // answer tells publishers, in one call for consecutive publishes of a channel.
 func (h *Host) answer(refs []message.PublishRef, ok bool) {
-	for i := 0; i < len(refs); {
-		r := refs[i]
+	h.answers.given(refs)
+	for len(refs) > 0 {
+		r := refs[0]
 		n := 1
-		for i+n < len(refs) && refs[i+n].By == r.By && refs[i+n].Seq == r.Seq+uint64(n) {
+		for n < len(refs) && refs[n].By == r.By && refs[n].Seq == r.Seq+uint64(n) {
 			n++
-		}
-		if h.unanswered != nil {
-			for _, r := range refs[i : i+n] {
-				delete(h.unanswered, r)
-			}
 		}
 		if ok {
 			r.By.Confirm(r.Seq, r.Seq+uint64(n-1))
 		} else {
-			for _, r := range refs[i : i+n] {
+			for _, r := range refs[:n] {
 				r.By.Reject(r.Seq)
 			}
 		}
-		i += n
+		refs = refs[n:]
 	}
 }
 

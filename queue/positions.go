@@ -1,16 +1,24 @@
 package queue
 
-import "github.com/warrenmq/warren/message"
+import (
+	"cmp"
+	"slices"
+
+	"github.com/warrenmq/warren/message"
+)
 
 // A position is where a message stands in its queue; positions grow and are
 // never used twice. positions keeps the messages of a classic queue by
 // position, so that a requeued one finds its old place, and knows which are
-// ready. Memory follows the messages that are still there: what is gone in
-// between costs a pointer for every segSize positions.
+// ready. Memory follows the messages that are still there, however far apart
+// they stand.
 type positions struct {
-	segs []*segment // of the segments from first on; nil where all are gone
-	// first is the number of segs[0], next the position of the next message.
-	first, next uint64
+	// segs are the last segment and those before it with messages, in order.
+	// holes of them have no segment any more; they are closed when they are most.
+	segs  []numbered
+	holes int
+	// next is the position of the next message.
+	next uint64
 	// cursor is the lowest position never taken; below it, ready messages are
 	// those in returned.
 	cursor   uint64
@@ -25,6 +33,13 @@ const (
 	segBits = 6
 	segSize = 1 << segBits
 )
+
+// numbered is a segment and its number: that of its positions without their
+// lowest segBits. seg is nil in a hole.
+type numbered struct {
+	number uint64
+	seg    *segment
+}
 
 type segment struct {
 	slots [segSize]slot
@@ -48,13 +63,28 @@ type slot struct {
 	stored      bool // the store has it, or was asked to
 }
 
+// find gives the index in segs of the segment with a number, or where it would
+// stand.
+func (p *positions) find(number uint64) (int, bool) {
+	// There are few gaps, so that counting back from the last one mostly hits.
+	if last := len(p.segs) - 1; last >= 0 {
+		back := p.segs[last].number - number
+		if back <= uint64(last) && p.segs[last-int(back)].number == number {
+			return last - int(back), true
+		}
+	}
+	return slices.BinarySearchFunc(p.segs, number, func(s numbered, n uint64) int {
+		return cmp.Compare(s.number, n)
+	})
+}
+
 // at gives the slot of a position, or nil if its message is gone.
 func (p *positions) at(seq uint64) *slot {
-	i := seq>>segBits - p.first
-	if seq >= p.next || i >= uint64(len(p.segs)) || p.segs[i] == nil {
+	i, ok := p.find(seq >> segBits)
+	if !ok || p.segs[i].seg == nil {
 		return nil
 	}
-	s := &p.segs[i].slots[seq&(segSize-1)]
+	s := &p.segs[i].seg.slots[seq&(segSize-1)]
 	if s.state == slotGone {
 		return nil
 	}
@@ -67,31 +97,33 @@ func (p *positions) push(msg *message.Message, size int) (uint64, *slot) {
 	return seq, p.put(seq, msg, size)
 }
 
-// put adds a ready message at a position not lower than any before.
+// put adds a ready message at a position higher than any before.
 func (p *positions) put(seq uint64, msg *message.Message, size int) *slot {
-	if n := len(p.segs); n > 0 && p.first+uint64(n-1) < seq>>segBits {
-		p.reclaim(n - 1) // it was kept while it was the last
-	}
-	if len(p.segs) == 0 {
-		p.first = seq >> segBits
-	}
-	for uint64(len(p.segs)) <= seq>>segBits-p.first {
-		p.segs = append(p.segs, nil)
-	}
-	seg := &p.segs[seq>>segBits-p.first]
-	if *seg == nil {
-		if *seg = p.spare; *seg == nil {
-			*seg = new(segment)
-		}
-		p.spare = nil
-	}
-	(*seg).live++
+	seg := p.lastSegment(seq >> segBits)
+	seg.live++
 	p.next = seq + 1
-	s := &(*seg).slots[seq&(segSize-1)]
+	s := &seg.slots[seq&(segSize-1)]
 	*s = slot{msg: msg, size: uint32(size), state: slotReady}
 	p.ready++
 	p.bytes += int64(size)
 	return s
+}
+
+// lastSegment gives the segment with a number that is not lower than any there.
+func (p *positions) lastSegment(number uint64) *segment {
+	if n := len(p.segs); n > 0 {
+		if p.segs[n-1].number == number {
+			return p.segs[n-1].seg
+		}
+		p.reclaim(n - 1) // it was kept while it was the last
+	}
+	seg := p.spare
+	if seg == nil {
+		seg = new(segment)
+	}
+	p.spare = nil
+	p.segs = append(p.segs, numbered{number, seg})
+	return seg
 }
 
 // head gives the first ready message, which there must be.
@@ -104,8 +136,20 @@ func (p *positions) head() (uint64, *slot) {
 		if s := p.at(p.cursor); s != nil && s.state == slotReady {
 			return p.cursor, s
 		}
-		p.cursor++
+		if p.cursor++; p.cursor&(segSize-1) == 0 {
+			p.skipGap()
+		}
 	}
+}
+
+// skipGap moves the cursor, which is at the beginning of a segment, to the next
+// one that is there.
+func (p *positions) skipGap() {
+	i, _ := p.find(p.cursor >> segBits)
+	for p.segs[i].seg == nil {
+		i++
+	}
+	p.cursor = p.segs[i].number << segBits
 }
 
 // hold takes the first ready message, as given by head, out of the ready ones.
@@ -158,8 +202,8 @@ func (p *positions) lose(seq uint64, s *slot) {
 
 func (p *positions) clear(seq uint64, s *slot) {
 	*s = slot{}
-	i := int(seq>>segBits - p.first)
-	p.segs[i].live--
+	i, _ := p.find(seq >> segBits)
+	p.segs[i].seg.live--
 	if i < len(p.segs)-1 {
 		p.reclaim(i)
 	}
@@ -167,25 +211,34 @@ func (p *positions) clear(seq uint64, s *slot) {
 
 // reclaim takes a segment back in which no message is left.
 func (p *positions) reclaim(i int) {
-	if p.segs[i] == nil || p.segs[i].live > 0 {
+	seg := p.segs[i].seg
+	if seg == nil || seg.live > 0 {
 		return
 	}
-	p.spare, p.segs[i] = p.segs[i], nil
-	for len(p.segs) > 0 && p.segs[0] == nil {
-		p.segs = p.segs[1:]
-		p.first++
+	p.spare, p.segs[i].seg = seg, nil
+	if p.holes++; p.holes > len(p.segs)/2 {
+		p.closeHoles()
+	}
+}
+
+// closeHoles moves the segments together.
+func (p *positions) closeHoles() {
+	p.segs = slices.DeleteFunc(p.segs, func(s numbered) bool { return s.seg == nil })
+	p.holes = 0
+	if n := len(p.segs); cap(p.segs) > max(segSize, 8*n) {
+		p.segs = append(make([]numbered, 0, 2*n), p.segs...) // it was a long queue once
 	}
 }
 
 // each calls f for every message, in order.
 func (p *positions) each(f func(seq uint64, s *slot)) {
-	for i, seg := range p.segs {
-		if seg == nil {
+	for _, n := range p.segs {
+		if n.seg == nil {
 			continue
 		}
-		for j := range seg.slots {
-			if s := &seg.slots[j]; s.state != slotGone {
-				f((p.first+uint64(i))<<segBits|uint64(j), s)
+		for j := range n.seg.slots {
+			if s := &n.seg.slots[j]; s.state != slotGone {
+				f(n.number<<segBits|uint64(j), s)
 			}
 		}
 	}

@@ -80,7 +80,8 @@ type Env struct {
 // own if the delivery needs no acknowledgement, one more (Retain) if it does. A
 // queue releases its own when the message leaves it for good.
 type Queue interface {
-	// Enqueue takes messages in their order.
+	// Enqueue takes messages in their order. A queue without a store answers each
+	// of them in this out; one with a store may do it later.
 	Enqueue(in []Publish, out *Actions)
 	// Settle carries out acknowledgements. An id that is not held by a consumer
 	// is ignored: it may have been settled by a purge of an earlier life.

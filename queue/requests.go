@@ -1,19 +1,18 @@
 package queue
 
-import (
-	"github.com/warrenmq/warren/message"
-)
+import "github.com/warrenmq/warren/message"
 
-// do runs f in the queue's turn and waits for it.
-func (h *Host) do(f func(gone bool)) {
+// do runs f in the queue's turn and waits for it. It does not run f if the queue
+// is gone.
+func (h *Host) do(f func()) {
 	b := NewBatch()
 	done := make(chan struct{})
 	b.control(func(gone bool) {
-		defer close(done) // also if the type panics: the caller must not wait for ever
-		f(gone)
 		if !gone {
+			f()
 			h.apply() // so that its effects are there when the caller goes on
 		}
+		close(done)
 	})
 	h.Post(b)
 	<-done
@@ -25,19 +24,14 @@ func (h *Host) do(f func(gone bool)) {
 // the type says.
 func (h *Host) Consume(c Consumer, sink Sink, attach func(message.ConsumerID), ok func()) error {
 	err := ErrGone
-	h.do(func(gone bool) {
-		if gone {
-			return
-		}
+	h.do(func() {
 		h.ids++
 		c.ID = message.ConsumerID(h.ids)
 		attach(c.ID)
-		h.consumers[c.ID] = &attached{id: c.ID, sink: sink}
-		if err = h.q.Consume(c, &h.out); err != nil {
-			delete(h.consumers, c.ID)
-			return
+		if err = h.q.Consume(c, &h.work.out); err == nil {
+			h.consumers[c.ID] = &attached{id: c.ID, sink: sink}
+			ok()
 		}
-		ok()
 	})
 	return err
 }
@@ -45,11 +39,11 @@ func (h *Host) Consume(c Consumer, sink Sink, attach func(message.ConsumerID), o
 // Cancel takes a consumer away; when it returns nothing more is delivered to
 // it. A queue that goes with its last consumer is gone by then.
 func (h *Host) Cancel(id message.ConsumerID) {
-	h.do(func(gone bool) {
-		if gone || h.consumers[id] == nil {
+	h.do(func() {
+		if h.consumers[id] == nil {
 			return
 		}
-		h.q.Cancel(id, ByClient, &h.out)
+		h.q.Cancel(id, ByClient, &h.work.out)
 		delete(h.consumers, id)
 		h.recent = nil
 	})
@@ -61,43 +55,45 @@ func (h *Host) Cancel(id message.ConsumerID) {
 func (h *Host) Get(noAck bool, got func(GetReply)) {
 	b := NewBatch()
 	done := make(chan struct{})
-	b.control(func(gone bool) {
-		if gone {
-			got(GetReply{Err: ErrGone})
-			close(done)
-			return
-		}
-		h.asked++
-		ref := h.asked
-		h.gets[ref] = func(r GetReply) {
-			got(r)
-			close(done)
-		}
-		h.q.Get(ref, noAck, &h.out)
-	})
+	b.control(h.getter(noAck, got, done))
 	h.Post(b)
 	<-done
+}
+
+// getter gives the request of a Get. It closes done when got was called.
+func (h *Host) getter(noAck bool, got func(GetReply), done chan<- struct{}) control {
+	answer := func(r GetReply) {
+		defer close(done)
+		got(r)
+	}
+	asked := false
+	return func(gone bool) {
+		switch {
+		case asked:
+			// The queue failed when it was asked, and its end answered.
+		case gone:
+			answer(GetReply{Err: ErrGone})
+		default:
+			asked = true
+			h.asked++
+			h.gets[h.asked] = answer
+			h.q.Get(h.asked, noAck, &h.work.out)
+			h.apply()
+		}
+	}
 }
 
 // Purge drops the ready messages and gives their number.
 func (h *Host) Purge() (n int, err error) {
 	err = ErrGone
-	h.do(func(gone bool) {
-		if !gone {
-			n, err = h.q.Purge(&h.out), nil
-		}
-	})
+	h.do(func() { n, err = h.q.Purge(&h.work.out), nil })
 	return n, err
 }
 
 // Stat counts, after everything posted before.
 func (h *Host) Stat() (s Stat, err error) {
 	err = ErrGone
-	h.do(func(gone bool) {
-		if !gone {
-			s, err = h.q.Stat(), nil
-		}
-	})
+	h.do(func() { s, err = h.q.Stat(), nil })
 	return s, err
 }
 
@@ -106,25 +102,20 @@ func (h *Host) Stat() (s Stat, err error) {
 // are told. The error is ErrInUse, ErrNotEmpty or ErrGone.
 func (h *Host) Delete(ifUnused, ifEmpty bool, ok func(n int)) error {
 	err := ErrGone
-	h.do(func(gone bool) {
-		if !gone {
-			err = h.remove(ifUnused, ifEmpty, ok)
-		}
-	})
+	h.do(func() { err = h.remove(ifUnused, ifEmpty, ok) })
 	return err
 }
 
 // remove deletes the queue in its turn.
 func (h *Host) remove(ifUnused, ifEmpty bool, ok func(int)) error {
-	n, err := h.q.Delete(ifUnused, ifEmpty, &h.out)
+	n, err := h.q.Delete(ifUnused, ifEmpty, &h.work.out)
 	if err != nil {
 		return err
 	}
-	tell := func() {}
-	if ok != nil {
-		tell = func() { ok(n) }
-	}
-	h.out.Store, h.out.Load = nil, nil // the Log is dropped whole
-	h.end(nil, tell)
+	h.end(nil, func() {
+		if ok != nil {
+			ok(n)
+		}
+	})
 	return nil
 }

@@ -1,0 +1,87 @@
+package queue
+
+import (
+	"fmt"
+	"runtime/debug"
+)
+
+// fail ends a queue whose code panicked or broke the contract, or whose recovery
+// failed: publishes that were not answered are rejected, consumers are cancelled.
+// What the store has of it stays there.
+func (h *Host) fail(err error) {
+	h.work = new(workspace) // what the old one holds is anybody's guess
+	h.end(err, nil)
+	h.answers.rejectAll()
+}
+
+// end closes the host. tell, if set, is called after the rest of the broker
+// forgot the queue and before its consumers hear of it.
+func (h *Host) end(err error, tell func()) {
+	if h.ended {
+		return
+	}
+	h.mu.Lock()
+	h.closed, h.ended, h.failed = true, true, err != nil
+	in, events, room := h.in, h.events, h.room
+	h.in, h.events, h.room = nil, nil, nil
+	h.mu.Unlock()
+	if h.wake != nil {
+		h.wake.Stop()
+	}
+	h.env.Gone(h, err)
+	if tell != nil {
+		tell()
+	}
+	for _, a := range h.consumers {
+		a.sink.Cancelled()
+	}
+	for _, got := range h.gets {
+		got(GetReply{Err: ErrGone})
+	}
+	clear(h.consumers)
+	clear(h.gets)
+	h.recent = nil
+	if room != nil {
+		close(room)
+	}
+	if in != nil {
+		h.refuse(in)
+	}
+	for _, e := range events {
+		drop(e)
+	}
+	if h.env.Log != nil && err == nil {
+		h.env.Log.Drop()
+	}
+}
+
+// refuse answers a batch for a queue that is gone. RabbitMQ confirms a publish to
+// a queue that was deleted, rejects one that a queue lost because it failed, and
+// ignores a settle (contract 06 §2, §6). The host is closed: failed does not
+// change any more.
+func (h *Host) refuse(b *Batch) {
+	for i := range b.publishes {
+		p := &b.publishes[i]
+		p.Msg.Release()
+		switch {
+		case !p.Ref.Wanted():
+		case h.failed:
+			p.Ref.By.Reject(p.Ref.Seq)
+		default:
+			p.Ref.By.Confirm(p.Ref.Seq, p.Ref.Seq)
+		}
+	}
+	for _, do := range b.controls {
+		do(true)
+	}
+}
+
+// panicked is the error of a queue whose type panicked with v. It is made while
+// the panic is being recovered and tells where it was.
+func panicked(s Spec, v any) error {
+	return failure(s, "its type %s panicked: %v\n%s", s.Type, v, debug.Stack())
+}
+
+func failure(s Spec, format string, args ...any) error {
+	return fmt.Errorf("%s: %w", resource(s), fmt.Errorf(format, args...))
+}

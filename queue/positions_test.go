@@ -1,0 +1,280 @@
+package queue
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenmq/warren/message"
+)
+
+// naivePositions is what positions should be: a sorted list of the ready, and a
+// set of the held.
+type naivePositions struct {
+	ready []uint64
+	held  []uint64
+	size  map[uint64]int
+	again map[uint64]bool
+}
+
+func TestPositionsAgreeWithASortedList(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(40) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			rnd := rand.New(rand.NewPCG(seed, 7))
+			var p positions
+			n := naivePositions{size: map[uint64]int{}, again: map[uint64]bool{}}
+			// Some histories begin with what was recovered, with gaps.
+			if seed%2 == 1 {
+				p.cursor = uint64(rnd.IntN(1000))
+				for seq := p.cursor; len(n.ready) < 100; seq += 1 + uint64(rnd.IntN(1<<rnd.IntN(30))) {
+					n.add(seq, rnd.IntN(100))
+					p.put(seq, nil, n.size[seq])
+				}
+			}
+			grow := rnd.IntN(60)
+			for range 5000 {
+				switch i := rnd.IntN(100); {
+				case i < 10+grow/2:
+					size := rnd.IntN(100)
+					seq, s := p.push(nil, size)
+					require.Equal(t, slotReady, s.state)
+					n.add(seq, size)
+				case i < 60 && len(n.ready) > 0:
+					seq, s := p.head()
+					require.Equal(t, n.ready[0], seq)
+					require.Equal(t, n.again[seq], s.redelivered)
+					require.EqualValues(t, n.size[seq], s.size)
+					n.ready = n.ready[1:]
+					if rnd.IntN(4) == 0 {
+						p.dropHead(seq, s)
+						break
+					}
+					p.hold(seq, s)
+					n.held = append(n.held, seq)
+				case i < 62 && len(n.ready) > 0:
+					// Only what was never taken can be lost.
+					j := rnd.IntN(len(n.ready))
+					if seq := n.ready[j]; !n.again[seq] {
+						p.lose(seq, p.at(seq))
+						n.ready = slices.Delete(n.ready, j, j+1)
+					}
+				case len(n.held) > 0:
+					j := rnd.IntN(len(n.held))
+					seq := n.held[j]
+					n.held = slices.Delete(n.held, j, j+1)
+					if rnd.IntN(2) == 0 {
+						p.drop(seq, p.at(seq))
+						break
+					}
+					p.giveBack(seq, p.at(seq))
+					n.again[seq] = true
+					k, _ := slices.BinarySearch(n.ready, seq)
+					n.ready = slices.Insert(n.ready, k, seq)
+				}
+				n.compare(t, &p)
+			}
+			n.compareAll(t, &p)
+		})
+	}
+}
+
+func (n *naivePositions) add(seq uint64, size int) {
+	n.ready = append(n.ready, seq)
+	n.size[seq] = size
+}
+
+func (n *naivePositions) compare(t *testing.T, p *positions) {
+	t.Helper()
+	if p.ready != len(n.ready) || p.held != len(n.held) {
+		t.Fatalf("%d ready and %d held, want %d and %d", p.ready, p.held, len(n.ready), len(n.held))
+	}
+}
+
+func (n *naivePositions) compareAll(t *testing.T, p *positions) {
+	t.Helper()
+	all := slices.Concat(n.ready, n.held)
+	slices.Sort(all)
+	var found []uint64
+	var octets int64
+	p.each(func(seq uint64, s *slot) {
+		found = append(found, seq)
+		require.Same(t, s, p.at(seq))
+		if s.state == slotReady {
+			octets += int64(s.size)
+		}
+	})
+	require.Equal(t, all, found)
+	require.Equal(t, octets, p.bytes)
+	for _, seq := range []uint64{p.next, p.next + 1, p.next + segSize, 1 << 63} {
+		require.Nil(t, p.at(seq))
+	}
+}
+
+// A consumer that keeps one message for ever must not make the queue remember
+// everything that went by since.
+func TestOneHeldMessageDoesNotPinWhatFollows(t *testing.T) {
+	t.Parallel()
+	var p positions
+	hold := func() uint64 {
+		p.push(nil, 1)
+		seq, s := p.head()
+		p.hold(seq, s)
+		return seq
+	}
+	kept := []uint64{hold()}
+	for i := range 100_000 {
+		seq := hold()
+		if i%10_000 == 9_999 {
+			kept = append(kept, seq)
+			continue
+		}
+		p.drop(seq, p.at(seq))
+	}
+	require.Equal(t, len(kept), p.held)
+	require.LessOrEqual(t, cap(p.segs), 100)
+	for _, seq := range kept {
+		p.giveBack(seq, p.at(seq))
+	}
+	for _, want := range kept {
+		seq, s := p.head()
+		require.Equal(t, want, seq)
+		p.dropHead(seq, s)
+	}
+	require.Zero(t, p.ready+p.held)
+	require.LessOrEqual(t, len(p.segs), 1)
+}
+
+// A burst of requeues must not keep its memory.
+func TestReturnedPositionsComeInOrderAndLeaveNothing(t *testing.T) {
+	t.Parallel()
+	var h minHeap
+	rnd := rand.New(rand.NewPCG(1, 1))
+	values := rnd.Perm(10_000)
+	for _, v := range values {
+		h.push(uint64(v))
+	}
+	for want := range uint64(len(values)) {
+		require.Equal(t, want, h[0])
+		h.pop()
+	}
+	require.Zero(t, cap(h))
+}
+
+// naiveRing is a consumer ring as a plain list: whose turn it is comes first.
+type naiveRing struct {
+	turn []message.ConsumerID
+	all  map[message.ConsumerID]*naiveTaker
+}
+
+type naiveTaker struct {
+	held, prefetch int
+	noAck, gated   bool
+}
+
+func (n *naiveRing) leave(id message.ConsumerID) {
+	n.turn = slices.DeleteFunc(n.turn, func(x message.ConsumerID) bool { return x == id })
+}
+
+func (n *naiveRing) join(id message.ConsumerID) {
+	if !slices.Contains(n.turn, id) {
+		n.turn = append(n.turn, id)
+	}
+}
+
+func TestTheConsumerRingAgreesWithAList(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(40) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			rnd := rand.New(rand.NewPCG(seed, 11))
+			c := consumers{byID: map[message.ConsumerID]*taker{}}
+			n := naiveRing{all: map[message.ConsumerID]*naiveTaker{}}
+			var ids []message.ConsumerID
+			last := message.ConsumerID(0)
+			for range 3000 {
+				var id message.ConsumerID
+				if len(ids) > 0 {
+					id = ids[rnd.IntN(len(ids))]
+				}
+				x := n.all[id]
+				switch i := rnd.IntN(100); {
+				case i < 5 && len(ids) < 8:
+					last++
+					spec := Consumer{ID: last, Prefetch: rnd.IntN(4), NoAck: rnd.IntN(4) == 0}
+					require.NoError(t, c.add(spec))
+					require.ErrorIs(t, c.add(Consumer{ID: 1 << 40, Exclusive: true}), ErrExclusiveUse)
+					ids = append(ids, last)
+					n.all[last] = &naiveTaker{prefetch: spec.Prefetch, noAck: spec.NoAck}
+					n.join(last)
+				case i < 8 && x != nil:
+					require.True(t, c.remove(id))
+					require.False(t, c.remove(id))
+					ids = slices.DeleteFunc(ids, func(x message.ConsumerID) bool { return x == id })
+					delete(n.all, id)
+					n.leave(id)
+					c.returned(id) // late settles of a consumer that is gone
+					c.resume(id)
+				case i < 15 && len(n.turn) > 0:
+					f := c.front()
+					f.Gate = &countedGate{}
+					require.False(t, f.admits(1))
+					c.block(f)
+					f.Gate = nil
+					n.all[f.ID].gated = true
+					n.leave(f.ID)
+				case i < 30 && x != nil:
+					c.resume(id)
+					if x.gated {
+						x.gated = false
+						if x.noAck || x.prefetch == 0 || x.held < x.prefetch {
+							n.join(id)
+						}
+					}
+				case i < 70 && len(n.turn) > 0: // a delivery
+					f := c.front()
+					y := n.all[f.ID]
+					n.leave(f.ID)
+					if !y.noAck {
+						f.held++
+						y.held++
+					}
+					if y.noAck || y.prefetch == 0 || y.held < y.prefetch {
+						n.join(f.ID)
+					}
+					c.rotate(f)
+				case x != nil && x.held > 0:
+					c.returned(id)
+					x.held--
+					if !x.gated {
+						n.join(id)
+					}
+				}
+				if !slices.Equal(n.turn, ring(&c)) {
+					t.Fatalf("the ring is %v, want %v", ring(&c), n.turn)
+				}
+			}
+		})
+	}
+}
+
+// ring lists the ring from its front on, and checks that it is one.
+func ring(c *consumers) []message.ConsumerID {
+	ids := []message.ConsumerID{}
+	if c.first == nil {
+		return nil
+	}
+	for x := c.first; ; x = x.next {
+		if !x.inRing || x.next.prev != x || len(ids) > len(c.byID) {
+			return nil
+		}
+		ids = append(ids, x.ID)
+		if x.next == c.first {
+			return ids
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package queue
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/warrenmq/warren/message"
+)
+
+// workspace is the memory that a host needs while it runs. An idle host has
+// none, so that many queues that were busy once do not add up.
+type workspace struct {
+	out Actions
+	// What follows is for handing out deliveries to several consumers: to whom
+	// each goes, who they are, and the deliveries sorted by consumer.
+	to, touched []*attached
+	sorted      []Delivery
+}
+
+// attached is a consumer and where its deliveries go.
+type attached struct {
+	id   message.ConsumerID
+	sink Sink
+	// n counts its deliveries while they are sorted; at is where the next goes.
+	n, at int
+}
+
+// workspaces holds empty workspaces. What they point to was cleared.
+var workspaces = sync.Pool{New: func() any { return new(workspace) }}
+
+func newWorkspace() *workspace { return workspaces.Get().(*workspace) }
+
+// free puts an empty workspace where newWorkspace finds it, unless it grew
+// beyond reason.
+func (w *workspace) free() {
+	if max(cap(w.out.Deliver), cap(w.out.Confirm), cap(w.out.Reject), cap(w.out.Got), cap(w.sorted)) <= maxKept {
+		workspaces.Put(w)
+	}
+}
+
+// empty makes out ready for the next call. Store is not kept: it is the Log's.
+func (w *workspace) empty() {
+	o := &w.out
+	clear(o.Got)
+	clear(o.Deliver)
+	clear(o.Confirm)
+	clear(o.Reject)
+	clear(o.DeadLetter)
+	w.out = Actions{
+		Got: o.Got[:0], Deliver: o.Deliver[:0], Confirm: o.Confirm[:0], Reject: o.Reject[:0],
+		DeadLetter: o.DeadLetter[:0], Load: o.Load[:0],
+	}
+}
+
+// handOut gives each consumer what is for it, all at once and in order.
+func (w *workspace) handOut(ds []Delivery, find func(message.ConsumerID) *attached) {
+	for i := range ds {
+		a := find(ds[i].Consumer)
+		if a.n == 0 {
+			w.touched = append(w.touched, a)
+		}
+		a.n++
+		w.to = append(w.to, a)
+	}
+	w.sort(ds)
+	for _, a := range w.touched {
+		n := a.n
+		a.n = 0
+		a.sink.Deliver(w.sorted[a.at-n : a.at])
+	}
+	clear(w.to)
+	clear(w.touched)
+	clear(w.sorted)
+	w.to, w.touched, w.sorted = w.to[:0], w.touched[:0], w.sorted[:0]
+}
+
+// sort puts the deliveries of one consumer next to each other.
+func (w *workspace) sort(ds []Delivery) {
+	w.sorted = slices.Grow(w.sorted, len(ds))[:len(ds)]
+	at := 0
+	for _, a := range w.touched {
+		a.at = at
+		at += a.n
+	}
+	for i, a := range w.to {
+		w.sorted[a.at] = ds[i]
+		a.at++
+	}
+}
