@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,12 +73,13 @@ const (
 	stateTuning
 	stateOpening
 	stateRunning
-	stateClosing // the client is closing; channels are being ended
-	stateClosed  // close-ok was sent, or the broker sent close
+	// stateClosed: close-ok was sent, or the broker sent close. RabbitMQ's closing,
+	// in which a client's channels end, is over within one call here.
+	stateClosed
 )
 
 func (s state) String() string {
-	return [...]string{"pre_init", "starting", "tuning", "opening", "running", "closing", "closed"}[s]
+	return [...]string{"pre_init", "starting", "tuning", "opening", "running", "closed"}[s]
 }
 
 // Conn is one connection. Its fields belong to the reader unless said otherwise.
@@ -91,7 +93,6 @@ type Conn struct {
 
 	state     state
 	user      *auth.User
-	mechanism string
 	vhostName string
 	vhost     channel.VHost
 	access    *auth.Access
@@ -112,15 +113,17 @@ type Conn struct {
 	handshake *time.Timer
 	beats     heartbeats
 
-	// forced is set by Close for the reader to find.
-	forced   atomic.Pointer[reply.Error]
-	kill     chan struct{} // closed by Abort and by a heartbeat timeout
-	killOnce sync.Once
-	missed   atomic.Bool // heartbeats were missed
-	late     atomic.Bool // the handshake took too long
-	orderly  bool        // the client said connection.close
-	told     bool        // the log has the reason of the end already
-	done     chan struct{}
+	// interrupt makes one step of saying what the reader is wanted for, and setting
+	// the deadline that makes it look.
+	interrupt sync.Mutex
+	forced    chan *reply.Error // why Close was called; has one place
+	broken    chan error        // the writer's error; has one place
+	kill      chan struct{}     // closed by Abort
+	missed    atomic.Bool       // heartbeats were missed
+	late      atomic.Bool       // the handshake took too long
+	orderly   bool              // the client said connection.close
+	told      bool              // the log has the reason of the end already
+	done      chan struct{}
 }
 
 // capabilities are those of the client that a broker acts on.
@@ -128,8 +131,15 @@ type capabilities struct {
 	consumerCancelNotify, authenticationFailureClose bool
 }
 
-// errEnd ends the reader without anything more to say to the client.
-var errEnd = errors.New("connection: end")
+var (
+	// errEnd ends the reader without anything more to say to the client or the log.
+	errEnd = errors.New("connection: end")
+	// errAborted ends the reader after Abort, where no read has failed.
+	errAborted = errors.New("connection: aborted")
+)
+
+// past is a deadline that has passed: it makes a blocked read or write fail.
+var past = time.Unix(1, 0)
 
 // New makes a connection of an accepted socket. id tells it from all others of
 // the broker.
@@ -138,12 +148,13 @@ func New(id uint64, nc net.Conn, cfg Config) *Conn {
 		Config: cfg, id: id, nc: nc, out: newOutbox(),
 		sessions: map[uint16]*session{},
 		name:     fmt.Sprintf("%s -> %s", nc.RemoteAddr(), nc.LocalAddr()),
-		kill:     make(chan struct{}), done: make(chan struct{}),
+		forced:   make(chan *reply.Error, 1), broken: make(chan error, 1),
+		kill: make(chan struct{}), done: make(chan struct{}),
 		frameMax: wire.FrameMinSize,
 	}
 	c.in = newInput(nc, &c.received)
 	_, tcp := nc.(*net.TCPConn)
-	c.w = writer{nc: nc, out: c.out, vectored: tcp, sent: &c.sent}
+	c.w = writer{nc: nc, out: c.out, vectored: tcp, sent: &c.sent, failed: c.writeFailed}
 	return c
 }
 
@@ -160,8 +171,8 @@ func (c *Conn) Serve() {
 		c.late.Store(true)
 		c.Abort()
 	})
-	written := make(chan error, 1)
-	if !c.Go(func() { written <- c.w.run() }) {
+	written := make(chan struct{})
+	if !c.Go(func() { defer close(written); c.w.run() }) {
 		c.handshake.Stop()
 		c.nc.Close()
 		return
@@ -190,10 +201,8 @@ func (c *Conn) read() error {
 			if err = c.waitForRoom(); err != nil {
 				return err
 			}
-			if err = c.in.fill(); err != nil {
-				if err = c.interrupted(err); err != nil {
-					return err
-				}
+			if err = c.listen(); err != nil {
+				return err
 			}
 			f, err = c.in.frame(c.maxPayload())
 		}
@@ -212,19 +221,61 @@ func (c *Conn) read() error {
 // grace of the eight that a frame has around it (contract 01 §2).
 func (c *Conn) maxPayload() uint32 { return c.frameMax }
 
+// listen waits for more of the client.
+func (c *Conn) listen() error {
+	c.beats.listening.Store(true)
+	err := c.in.fill()
+	c.beats.listening.Store(false)
+	if err != nil {
+		return c.interrupted(err)
+	}
+	return nil
+}
+
 // interrupted finds out why a read ended: the client went, or somebody here
 // wanted the reader's attention.
 func (c *Conn) interrupted(err error) error {
-	select {
-	case <-c.kill:
+	if c.aborted() {
 		return err
+	}
+	select {
+	case why := <-c.forced:
+		return c.endForced(why)
 	default:
 	}
-	if e := c.forced.Swap(nil); e != nil {
-		c.nc.SetReadDeadline(time.Time{})
-		return c.fault(nil, e)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		select {
+		case err = <-c.broken:
+		default:
+		}
 	}
 	return err
+}
+
+// endForced carries out Close.
+func (c *Conn) endForced(why *reply.Error) error {
+	if c.state == stateRunning {
+		return c.fault(nil, why)
+	}
+	c.log(slog.LevelInfo, fmt.Sprintf("closing AMQP connection (%s): %s", c.place(), why.Text))
+	return errEnd
+}
+
+// readUntil limits how long the reader waits, unless it is wanted already.
+func (c *Conn) readUntil(at time.Time) {
+	c.interrupt.Lock()
+	defer c.interrupt.Unlock()
+	if c.aborted() || len(c.forced) > 0 {
+		at = past
+	}
+	c.nc.SetReadDeadline(at)
+}
+
+// writeFailed is told the writer's first error. The reader has a moment left for
+// what the client sent before it went.
+func (c *Conn) writeFailed(err error) {
+	c.broken <- err
+	c.readUntil(time.Now().Add(penalty))
 }
 
 // flush hands over what channels collected, and waits for queues that have to
@@ -255,34 +306,56 @@ func (c *Conn) waitForRoom() error {
 	select {
 	case <-room:
 		return nil
+	case why := <-c.forced:
+		return c.endForced(why)
 	case <-c.kill:
-		return errEnd
+		return errAborted
 	}
 }
 
 // pause keeps a client that could not be trusted waiting.
 func (c *Conn) pause() {
+	c.handshake.Stop()
 	t := time.NewTimer(penalty)
 	defer t.Stop()
 	select {
 	case <-t.C:
+	case <-c.forced:
 	case <-c.kill:
 	}
 }
 
-// Close asks the connection to end with connection.close and the given reason;
-// one that is not open yet is just dropped. It does not wait, may be called from
-// any goroutine and does nothing to a connection that is ending.
+// Close asks the connection to end with connection.close and the given reason.
+// One that is not open, be it not yet or not any more, is just dropped (contract
+// 02 §8). It does not wait and may be called from any goroutine. Of several
+// reasons at once the first counts.
 func (c *Conn) Close(why *reply.Error) {
-	c.forced.Store(why)
-	// The reader sees it when its read fails.
-	c.nc.SetReadDeadline(time.Unix(1, 0))
+	c.interrupt.Lock()
+	defer c.interrupt.Unlock()
+	select {
+	case c.forced <- why:
+	default:
+	}
+	c.nc.SetReadDeadline(past)
 }
 
 // Abort ends the connection without a word. It may be called from any goroutine.
 func (c *Conn) Abort() {
-	c.killOnce.Do(func() { close(c.kill) })
-	c.nc.SetDeadline(time.Unix(1, 0))
+	c.interrupt.Lock()
+	defer c.interrupt.Unlock()
+	if !c.aborted() {
+		close(c.kill)
+	}
+	c.nc.SetDeadline(past)
+}
+
+func (c *Conn) aborted() bool {
+	select {
+	case <-c.kill:
+		return true
+	default:
+		return false
+	}
 }
 
 // Done is closed when Serve has returned and nothing of the connection is left.
@@ -290,22 +363,19 @@ func (c *Conn) Done() <-chan struct{} { return c.done }
 
 // settleDown closes the socket once the client had a chance to read what was
 // written to it last.
-func (c *Conn) settleDown(written <-chan error) {
+func (c *Conn) settleDown(written <-chan struct{}) {
 	defer c.nc.Close()
 	t := time.NewTimer(penalty)
 	defer t.Stop()
 	select {
 	case <-written:
+		c.linger()
+		return
 	case <-t.C:
-		c.nc.SetWriteDeadline(time.Unix(1, 0))
-		<-written
-		return
 	case <-c.kill:
-		c.nc.SetWriteDeadline(time.Unix(1, 0))
-		<-written
-		return
 	}
-	c.linger()
+	c.nc.SetWriteDeadline(past)
+	<-written
 }
 
 // linger reads what the client had sent already, so that closing the socket does
@@ -315,7 +385,7 @@ func (c *Conn) linger() {
 	if !ok || c.in.ended || half.CloseWrite() != nil {
 		return
 	}
-	c.nc.SetReadDeadline(time.Now().Add(time.Second))
+	c.readUntil(time.Now().Add(time.Second))
 	var scrap [512]byte
 	for range 128 {
 		if _, err := c.nc.Read(scrap[:]); err != nil {

@@ -34,19 +34,16 @@ const (
 	overshot
 )
 
-// keptContent is how large a content's buffers may be and still be kept.
-const keptContent = 4 << 10
+// keptProps is how large the buffer of the properties may be and still be kept for
+// the next content.
+const keptProps = 4 << 10
 
-// reset drops what came.
-func (ct *content) reset() {
+// drop gives back what came.
+func (ct *content) drop() {
 	if ct.msg != nil {
 		ct.msg.Release()
 	}
-	keys, props := ct.keys[:0], ct.props[:0]
-	if cap(props) > keptContent {
-		props = nil
-	}
-	*ct = content{keys: keys, props: props}
+	*ct = content{}
 }
 
 // begin takes a method with content.
@@ -108,12 +105,10 @@ func (ct *content) header(f wire.Frame) (complete bool, err error) {
 	}
 	h, err := wire.ParseContentHeader(f.Payload)
 	switch {
-	case err != nil:
-		return false, badFrame(f)
+	case err != nil || h.Weight != 0:
+		return false, ct.unexpected("expected content header for class 60, got non content header frame instead")
 	case h.Class != ct.id.Class():
 		return false, ct.unexpected("expected content header for class %d, got one for class %d instead", ct.id.Class(), h.Class)
-	case h.Weight != 0:
-		return false, ct.unexpected("expected content header for class 60, got non content header frame instead")
 	}
 	ct.stage, ct.size, ct.got = wantBody, h.BodySize, 0
 	ct.props = append(ct.props[:0], h.Props...)
@@ -133,6 +128,9 @@ func (ct *content) publish() channel.Publish {
 	}
 	ct.msg = nil
 	ct.stage = wantMethod
+	if cap(ct.props) > keptProps {
+		ct.props = nil
+	}
 	return channel.Publish{
 		Exchange: ct.keys[:ct.nameLen], RoutingKey: ct.keys[ct.nameLen:],
 		Mandatory: ct.mandatory, Immediate: ct.immediate, Msg: m, Size: ct.size,

@@ -20,25 +20,37 @@ func unexpectedFrame(f wire.Frame) *reply.Error {
 	return &reply.Error{Code: reply.UnexpectedFrame, Text: wire.FrameExplanation(f.Type, f.Payload, ""), NoMethod: true}
 }
 
+// wellFormed reports that a frame is what its type says. RabbitMQ looks at that
+// before anything else.
+func wellFormed(f wire.Frame) bool {
+	switch f.Type {
+	case wire.FrameMethod:
+		_, ok := wire.MethodID(f.Payload)
+		return ok
+	case wire.FrameHeader:
+		_, err := wire.ParseContentHeader(f.Payload)
+		return err == nil
+	case wire.FrameBody:
+		return true
+	case wire.FrameHeartbeat:
+		return len(f.Payload) == 0
+	}
+	return false
+}
+
 // handle carries out one frame. Its error ends the reader.
 func (c *Conn) handle(f wire.Frame) error {
-	if f.Channel == 0 {
-		return c.handleZero(f)
-	}
 	switch {
-	case c.state >= stateClosing:
+	case f.Channel == 0:
+		return c.handleZero(f)
+	case c.state == stateClosed:
 		return nil
-	case c.state == stateOpening:
+	case c.state < stateRunning:
 		return c.fault(nil, unexpectedFrame(f))
-	case c.state < stateOpening:
-		return c.distrust(unexpectedFrame(f))
-	}
-	switch f.Type {
-	case wire.FrameMethod, wire.FrameHeader, wire.FrameBody:
-	case wire.FrameHeartbeat:
-		return c.fault(nil, unexpectedFrame(f))
-	default:
+	case !wellFormed(f):
 		return c.fault(nil, badFrame(f))
+	case f.Type == wire.FrameHeartbeat:
+		return c.fault(nil, unexpectedFrame(f))
 	}
 	s, err := c.session(f.Channel)
 	if err != nil {
@@ -63,10 +75,7 @@ func (c *Conn) channelFrame(s *session, f wire.Frame) error {
 	if f.Type != wire.FrameMethod {
 		return c.fault(s, &reply.Error{Code: reply.UnexpectedFrame, Text: "expected method frame, got non method frame instead", NoMethod: true})
 	}
-	id, ok := wire.MethodID(f.Payload)
-	if !ok {
-		return c.fault(s, badFrame(f))
-	}
+	id, _ := wire.MethodID(f.Payload)
 	args := f.Payload[4:]
 	if id.HasContent() {
 		if err := ct.begin(id, args); err != nil {
@@ -147,11 +156,8 @@ func (c *Conn) distrust(e *reply.Error) error {
 // client is told, and is given time to answer.
 func (c *Conn) fault(s *session, err error) error {
 	e := reply.From(err)
-	switch {
-	case c.state < stateOpening:
+	if c.state < stateOpening {
 		return c.distrust(e)
-	case c.state >= stateClosing:
-		return errEnd
 	}
 	c.logConnectionError(s, e)
 	c.sendClose(e)
@@ -160,6 +166,7 @@ func (c *Conn) fault(s *session, err error) error {
 
 // sendClose tears everything down and tells the client why.
 func (c *Conn) sendClose(e *reply.Error) {
+	c.handshake.Stop()
 	c.endSessions()
 	if c.vhost != nil {
 		c.Broker.Release(c)
@@ -179,7 +186,10 @@ func (c *Conn) closeWait() time.Duration {
 
 // awaitCloseOK ignores what comes but the end of the close handshake.
 func (c *Conn) awaitCloseOK(limit time.Duration) error {
-	c.nc.SetReadDeadline(time.Now().Add(limit))
+	if len(c.broken) > 0 {
+		return errEnd // the client was told nothing it could answer
+	}
+	c.readUntil(time.Now().Add(limit))
 	for {
 		f, err := c.in.frame(c.maxPayload())
 		for err == errIncomplete {
@@ -200,7 +210,7 @@ func (c *Conn) awaitCloseOK(limit time.Duration) error {
 // badFrame ends a connection whose input can no longer be split into frames.
 // RabbitMQ reads nothing more of it and drops it a little later.
 func (c *Conn) badFrame(err error) error {
-	if c.state >= stateClosing {
+	if c.state == stateClosed {
 		return errEnd
 	}
 	e := &reply.Error{Code: reply.FrameError, Text: wire.Explanation(err), NoMethod: true}
@@ -215,36 +225,31 @@ func (c *Conn) badFrame(err error) error {
 
 // handleZero carries out a frame on channel 0.
 func (c *Conn) handleZero(f wire.Frame) error {
-	switch f.Type {
-	case wire.FrameHeartbeat:
-		if len(f.Payload) > 0 {
-			return c.zeroFault(badFrame(f))
-		}
+	switch {
+	case !wellFormed(f):
+		return c.zeroFault(badFrame(f))
+	case f.Type == wire.FrameHeartbeat:
 		return nil
-	case wire.FrameMethod:
-	case wire.FrameHeader, wire.FrameBody:
+	case f.Type != wire.FrameMethod:
 		return c.zeroFault(unexpectedFrame(f))
-	default:
-		return c.zeroFault(badFrame(f))
-	}
-	id, ok := wire.MethodID(f.Payload)
-	if !ok {
-		return c.zeroFault(badFrame(f))
 	}
 	m, err := wire.Decode(f.Payload)
-	if err != nil {
-		e := malformed(id, err)
-		var short *wire.DecodeError
-		if errors.As(err, &short) && c.state == stateRunning {
-			e = &reply.Error{Code: reply.InternalError, NoMethod: true}
-		}
-		return c.zeroFault(e)
+	if err == nil {
+		return c.zeroMethod(m)
 	}
-	return c.zeroMethod(m)
+	var short *wire.DecodeError
+	switch {
+	case c.state == stateClosed && errors.Is(err, wire.ErrUnknownMethod):
+		return errEnd // it cannot be told; RabbitMQ drops the socket, too
+	case c.state == stateRunning && errors.As(err, &short):
+		return c.fault(nil, &reply.Error{Code: reply.InternalError, NoMethod: true})
+	}
+	id, _ := wire.MethodID(f.Payload)
+	return c.zeroFault(malformed(id, err))
 }
 
 func (c *Conn) zeroFault(e *reply.Error) error {
-	if c.state >= stateClosing {
+	if c.state == stateClosed {
 		return nil
 	}
 	return c.fault(nil, e)
@@ -252,7 +257,7 @@ func (c *Conn) zeroFault(e *reply.Error) error {
 
 // zeroMethod carries out a method of channel 0 (contract 02 §1).
 func (c *Conn) zeroMethod(m wire.Method) error {
-	if c.state >= stateClosing {
+	if c.state == stateClosed {
 		switch m.(type) {
 		case *wire.ConnectionClose:
 			c.send(&wire.ConnectionCloseOK{})
@@ -295,7 +300,6 @@ func (c *Conn) zeroMethod(m wire.Method) error {
 // queues (contract 02 §8).
 func (c *Conn) closedByClient() error {
 	c.flush()
-	c.state = stateClosing
 	c.endSessions()
 	c.Broker.Release(c)
 	c.vhost = nil

@@ -16,18 +16,15 @@ import (
 // readHeader takes the protocol header and answers with connection.start, or
 // with the header that would have been right (contract 01 §1).
 func (c *Conn) readHeader() error {
-	logged := false
-	h, err := c.in.bytes(8)
-	for err == errIncomplete {
-		if err = c.in.fill(); err != nil {
-			return c.interrupted(err)
-		}
-		if !logged {
-			logged = true
-			c.log(slog.LevelInfo, "accepting AMQP connection ("+c.name+")")
-		}
-		h, err = c.in.bytes(8)
+	err := c.listen()
+	c.logAccepted(err)
+	for err == nil && c.in.buffered() < len(wire.ProtocolHeader) {
+		err = c.listen()
 	}
+	if err != nil {
+		return err
+	}
+	h := c.in.bytes(len(wire.ProtocolHeader))
 	switch binary.BigEndian.Uint64(h) {
 	case header(0, 0, 9, 1), header(1, 1, 0, 9):
 		c.start(0, 9, c.ServerProperties)
@@ -72,7 +69,16 @@ func (c *Conn) start(major, minor uint8, props message.Table) {
 }
 
 // send puts a method on channel 0 into the outbox.
-func (c *Conn) send(m wire.Method) { c.out.method(0, m) }
+func (c *Conn) send(m wire.Method) { c.sendOn(0, m) }
+
+// sendOn puts a method into the outbox. One that cannot be encoded was filled
+// wrongly by the broker itself; the client would wait for it for ever.
+func (c *Conn) sendOn(channel uint16, m wire.Method) {
+	if err := c.out.method(channel, m); err != nil {
+		c.log(slog.LevelError, fmt.Sprintf("closing AMQP connection (%s): %v", c.name, err))
+		c.Abort()
+	}
+}
 
 // startOK authenticates the client (contract 02 §2).
 func (c *Conn) startOK(m *wire.ConnectionStartOK) error {
@@ -86,7 +92,6 @@ func (c *Conn) startOK(m *wire.ConnectionStartOK) error {
 			c.log(slog.LevelInfo, fmt.Sprintf("connection (%s) has a client-provided name: %s", c.name, c.given))
 		}
 	}
-	c.mechanism = m.Mechanism
 	user, err := c.Broker.Authenticate(m.Mechanism, m.Response, c.nc.RemoteAddr())
 	if err != nil {
 		return c.loginFailed(err)
@@ -153,13 +158,16 @@ func negotiated(name string, client, server, lowest uint64) error {
 
 // open lets the client into a virtual host (contract 02 §5).
 func (c *Conn) open(m *wire.ConnectionOpen) error {
+	if !c.handshake.Stop() {
+		<-c.kill // it was late by a moment
+		return errAborted
+	}
 	vhost, access, err := c.Broker.Open(c, m.VirtualHost, c.user)
 	if err != nil {
 		return c.fault(nil, reply.From(err).With(wire.ConnectionOpenID.Class(), wire.ConnectionOpenID.Method()))
 	}
 	c.vhostName, c.vhost, c.access = m.VirtualHost, vhost, access
 	c.state = stateRunning
-	c.handshake.Stop()
 	c.send(&wire.ConnectionOpenOK{})
 	c.log(slog.LevelInfo, fmt.Sprintf("connection (%s): user '%s' authenticated and granted access to vhost '%s'",
 		c.longName(), c.user.Name(), m.VirtualHost))

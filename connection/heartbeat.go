@@ -2,6 +2,7 @@ package connection
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/warrenmq/warren/wire"
@@ -13,8 +14,11 @@ import (
 // Every half interval, what was sent is compared with the time before; if
 // nothing was, a heartbeat goes out. Every interval, what was received is
 // compared: two equal readings in a row mean that the client is gone, so that it
-// is noticed after two to three intervals. Any octet counts.
+// is noticed after two to three intervals. Any octet counts. A client is not
+// blamed while nobody listens to it: when the broker itself stopped reading, or
+// is closing the connection.
 type heartbeats struct {
+	listening     atomic.Bool // the reader waits for the client
 	mu            sync.Mutex
 	sender, check *time.Timer
 	begun         bool // the first heartbeat was sent
@@ -43,8 +47,7 @@ func (c *Conn) sendHeartbeat(every time.Duration) {
 		return
 	}
 	now := c.sent.Load()
-	if !b.begun || now == b.sent {
-		c.out.heartbeat()
+	if (!b.begun || now == b.sent) && c.out.heartbeat() {
 		now += wire.FrameOverhead // the heartbeat itself does not put off the next
 	}
 	b.begun, b.sent = true, now
@@ -59,7 +62,7 @@ func (c *Conn) checkHeartbeat(every time.Duration) {
 		return
 	}
 	now := c.received.Load()
-	if now != b.seen {
+	if now != b.seen || !b.listening.Load() {
 		b.seen, b.silent = now, 0
 	} else if b.silent++; b.silent >= 2 {
 		c.missed.Store(true)

@@ -15,9 +15,10 @@ type input struct {
 	r        io.Reader
 	received *atomic.Uint64
 	buf      []byte
-	from, to int // what is read and not yet parsed
-	need     int // octets the next frame needs at least
-	slack    int // reads in a row that used little of the buffer
+	from, to int  // what is read and not yet parsed
+	need     int  // octets the next frame needs at least
+	filled   bool // the last read used all the room there was
+	slack    int  // reads in a row that used little of the buffer
 	ended    bool
 }
 
@@ -46,11 +47,10 @@ func (in *input) fill() error {
 	n, err := in.r.Read(in.buf[in.to:])
 	in.to += n
 	in.received.Add(uint64(n))
-	switch {
-	case in.to == len(in.buf):
-		in.slack = 0
-	case in.to < len(in.buf)/8:
+	if in.filled = in.to == len(in.buf); in.to < len(in.buf)/8 {
 		in.slack++
+	} else {
+		in.slack = 0
 	}
 	if n > 0 {
 		return nil
@@ -64,24 +64,20 @@ func (in *input) fill() error {
 	return err
 }
 
-// fit gives the buffer a fitting size.
+// fit gives the buffer a fitting size, which leaves room for at least an octet.
 func (in *input) fit() {
 	size := len(in.buf)
 	switch {
-	case in.need > size:
-		// Grow by what has come, not by what was announced, so that an announced
-		// size alone costs little.
-		size = min(in.need, max(2*size, 2*in.to))
-		if in.to < size && in.to < len(in.buf) {
-			return
-		}
-	case in.to == size || in.slack == 0 && size < maxBuffer && in.to > size/2:
-		size = min(4*size, max(maxBuffer, size))
+	case in.to == size:
+		// The frame is longer than the buffer. It grows by what has come, not by
+		// what was announced, so that an announced size alone costs nothing.
+		size = min(in.need, 2*size)
+	case in.filled && size < maxBuffer:
+		size = min(4*size, maxBuffer)
 	case in.slack >= maxSlack && size > minBuffer:
 		in.slack = 0
-		size = max(minBuffer, size/4, in.to)
-	}
-	if size == len(in.buf) || size < in.to {
+		size = max(size/4, minBuffer)
+	default:
 		return
 	}
 	buf := make([]byte, size)
@@ -108,14 +104,12 @@ func (in *input) frame(maxPayload uint32) (wire.Frame, error) {
 	return f, nil
 }
 
-// bytes gives the next n octets, or errIncomplete.
-func (in *input) bytes(n int) ([]byte, error) {
-	if in.to-in.from < n {
-		in.need = n
-		return nil, errIncomplete
-	}
-	in.need = 0
+// buffered is the number of octets that were read and not yet taken.
+func (in *input) buffered() int { return in.to - in.from }
+
+// bytes takes the next n octets, which must have been read.
+func (in *input) bytes(n int) []byte {
 	p := in.buf[in.from : in.from+n]
 	in.from += n
-	return p, nil
+	return p
 }

@@ -61,6 +61,16 @@ func (c *Conn) logSecret(reason string) {
 	c.log(slog.LevelInfo, fmt.Sprintf("connection (%s): user '%s' updated secret, reason: %s", c.longName(), c.user.Name(), reason))
 }
 
+// logAccepted says that a client is there, once it has sent its first octet; one
+// that goes before is no matter (contract 02 §12). err is that of the first read.
+func (c *Conn) logAccepted(err error) {
+	level := slog.LevelInfo
+	if err != nil && !c.late.Load() {
+		level = slog.LevelDebug
+	}
+	c.log(level, "accepting AMQP connection ("+c.name+")")
+}
+
 // logEnd says how the connection ended, if it was not said yet.
 func (c *Conn) logEnd(err error) {
 	closing := func(level slog.Level, why string) {
@@ -86,14 +96,5 @@ func (c *Conn) logEnd(err error) {
 		closing(slog.LevelDebug, "the broker closed it")
 	default:
 		closing(slog.LevelError, fmt.Sprintf("{inet_error,%v}", err))
-	}
-}
-
-func (c *Conn) aborted() bool {
-	select {
-	case <-c.kill:
-		return true
-	default:
-		return false
 	}
 }

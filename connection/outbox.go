@@ -72,41 +72,47 @@ func (o *outbox) nudge() {
 	}
 }
 
-// method puts a method frame in.
-func (o *outbox) method(ch uint16, m wire.Method) {
+// method puts a method frame in. It fails if the method cannot be encoded.
+func (o *outbox) method(ch uint16, m wire.Method) error {
 	o.mu.Lock()
 	if o.closed {
 		o.mu.Unlock()
-		return
+		return nil
 	}
 	before := len(o.frames)
 	frames, err := wire.AppendMethodFrame(o.frames, ch, m)
 	if err != nil {
-		// Only a method the broker itself filled wrongly cannot be encoded.
 		o.mu.Unlock()
-		panic("connection: " + m.ID().String() + ": " + err.Error())
+		return err
 	}
 	o.frames = frames
 	o.addFrames(len(frames) - before)
 	o.nudge()
+	return nil
 }
 
-// heartbeat puts a heartbeat frame in.
-func (o *outbox) heartbeat() {
+// heartbeat puts a heartbeat frame in, unless something waits to be written that
+// is as good, and reports whether it did.
+func (o *outbox) heartbeat() bool {
 	o.mu.Lock()
-	if o.closed {
+	if o.closed || len(o.items) > 0 {
 		o.mu.Unlock()
-		return
+		return false
 	}
 	before := len(o.frames)
 	o.frames = wire.AppendHeartbeat(o.frames)
 	o.addFrames(len(o.frames) - before)
 	o.nudge()
+	return true
 }
 
 // octets puts in what is not a frame.
 func (o *outbox) octets(s string) {
 	o.mu.Lock()
+	if o.closed {
+		o.mu.Unlock()
+		return
+	}
 	o.frames = append(o.frames, s...)
 	o.addFrames(len(s))
 	o.nudge()
@@ -172,6 +178,10 @@ func (o *outbox) returned(s *session, code reply.Code, m *message.Message) {
 // confirmsReady says that a channel has confirms to drain.
 func (o *outbox) confirmsReady(s *session) {
 	o.mu.Lock()
+	if o.closed {
+		o.mu.Unlock()
+		return
+	}
 	o.confirms = append(o.confirms, s)
 	o.nudge()
 }
@@ -202,7 +212,7 @@ type work struct {
 	items    []item
 	frames   []byte
 	confirms []*session
-	owed     int
+	answers  []channel.Answer // scratch, for the confirms
 	frameMax uint32
 }
 
@@ -225,7 +235,7 @@ func (o *outbox) take(w *work) bool {
 	w.items, o.items = o.items, w.items[:0]
 	w.frames, o.frames = o.frames, w.frames[:0]
 	w.confirms, o.confirms = o.confirms, w.confirms[:0]
-	w.owed, o.owed = o.owed, 0
+	o.owed = 0
 	w.frameMax = o.frameMax
 	if o.room != nil {
 		close(o.room)
@@ -242,19 +252,22 @@ const (
 )
 
 func (o *outbox) shrink() {
-	if cap(o.items) > keptItems {
-		o.items = nil
-	}
-	if cap(o.frames) > keptFrames {
-		o.frames = nil
-	}
+	o.items = kept(o.items, keptItems)
+	o.frames = kept(o.frames, keptFrames)
+	o.confirms = kept(o.confirms, keptItems)
 }
 
 func (w *work) shrink() {
-	if cap(w.items) > keptItems {
-		w.items = nil
+	w.items = kept(w.items, keptItems)
+	w.frames = kept(w.frames, keptFrames)
+	w.confirms = kept(w.confirms, keptItems)
+	w.answers = kept(w.answers, keptItems)
+}
+
+// kept gives s, or nothing if it has room for more than n.
+func kept[T any](s []T, n int) []T {
+	if cap(s) > n {
+		return nil
 	}
-	if cap(w.frames) > keptFrames {
-		w.frames = nil
-	}
+	return s
 }

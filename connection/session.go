@@ -37,7 +37,7 @@ func (s *session) Cancelled(consumerTag string) {
 
 func (s *session) ConfirmsReady() { s.c.out.confirmsReady(s) }
 
-func (s *session) send(m wire.Method) { s.c.out.method(s.number, m) }
+func (s *session) send(m wire.Method) { s.c.sendOn(s.number, m) }
 
 // session gives the session of a channel number; a first frame begins one
 // (contract 02 §6).
@@ -96,7 +96,7 @@ func (c *Conn) endSessions() {
 		if s.ch != nil {
 			s.ch.Close()
 		}
-		s.content.reset()
+		s.content.drop()
 	}
 	clear(c.sessions)
 	c.last, c.dirty = nil, nil

@@ -33,15 +33,16 @@ type writer struct {
 	vectored bool // the socket takes several buffers in one system call
 	frameMax uint32
 	sent     *atomic.Uint64 // octets; what the heartbeat looks at
+	failed   func(error)    // is told the first error
 
-	buf     []byte
-	vec     net.Buffers
-	cut     int // up to where buf is in vec
-	queued  int // octets collected
-	refs    []*message.Message
-	costs   []costOf
-	answers []channel.Answer
-	err     error
+	todo   work
+	buf    []byte
+	vec    net.Buffers
+	cut    int // up to where buf is in vec
+	queued int // octets collected
+	refs   []*message.Message
+	costs  []costOf
+	err    error
 }
 
 // costOf is what a channel gets back after the next write.
@@ -52,19 +53,17 @@ type costOf struct {
 
 // run writes until the outbox is closed and empty. After an error it goes on to
 // take and drop what comes, so that nobody waits for it.
-func (w *writer) run() error {
-	var todo work
-	for w.out.take(&todo) {
+func (w *writer) run() {
+	for w.out.take(&w.todo) {
 		lent := writeBuffers.Get().(*[flushAt + byReference + 1024]byte)
 		w.buf = lent[:0]
-		w.write(&todo)
+		w.write(&w.todo)
 		w.flush()
 		w.buf = nil
 		writeBuffers.Put(lent)
-		clear(todo.items)
-		clear(todo.confirms)
+		clear(w.todo.items)
+		clear(w.todo.confirms)
 	}
-	return w.err
 }
 
 func (w *writer) write(todo *work) {
@@ -79,8 +78,8 @@ func (w *writer) write(todo *work) {
 		case itemDeliver:
 			m := it.msg
 			w.buf = wire.AppendDeliver(w.buf, it.s.number, it.consumer, it.tag, it.redelivered, m.Exchange(), m.RoutingKey())
+			w.charge(it.s, channel.Cost(m.Size())) // content gives the message away
 			w.content(it.s.number, m)
-			w.charge(it.s, channel.Cost(m.Size()))
 		case itemGetOK:
 			m := it.msg
 			w.buf = wire.AppendGetOK(w.buf, it.s.number, it.tag, it.redelivered, m.Exchange(), m.RoutingKey(), uint32(it.size))
@@ -96,8 +95,8 @@ func (w *writer) write(todo *work) {
 		}
 	}
 	for _, s := range todo.confirms {
-		w.answers = s.ch.Confirms(w.answers[:0])
-		for _, a := range w.answers {
+		todo.answers = s.ch.Confirms(todo.answers[:0])
+		for _, a := range todo.answers {
 			if a.Nack {
 				w.buf = wire.AppendNack(w.buf, s.number, a.Tag, a.Multiple)
 			} else {
@@ -137,7 +136,9 @@ func (w *writer) content(ch uint16, m *message.Message) {
 		w.cut = len(w.buf)
 		w.queued += n
 		w.buf = append(w.buf, wire.FrameEnd)
-		body = body[n:]
+		if body = body[n:]; w.size() >= flushAt {
+			w.flush()
+		}
 	}
 	w.refs = append(w.refs, m)
 }
@@ -185,6 +186,9 @@ func (w *writer) flush() {
 			vec := append(w.vec, w.buf[w.cut:])
 			w.vec = vec // WriteTo moves along vec; w.vec keeps its memory
 			_, w.err = vec.WriteTo(w.nc)
+		}
+		if w.err != nil {
+			w.failed(w.err)
 		}
 	}
 	for i, m := range w.refs {
