@@ -26,11 +26,19 @@ type Broker struct {
 	mu        sync.Mutex
 	vhosts    map[string]*vhost
 	limits    map[string]int // of connections, by virtual host
-	conns     map[*connection.Conn]*link
+	conns     map[client]*link
 	listeners map[net.Listener]struct{}
 	closing   bool
 	running   sync.WaitGroup // grows under mu and only while not closing
 	accepting chan struct{}  // closed when closing begins
+}
+
+// client is a connection, from a socket or from within the program.
+type client interface {
+	ID() uint64
+	Close(*reply.Error)
+	Abort()
+	Done() <-chan struct{}
 }
 
 // link is what the broker knows of a connection.
@@ -50,7 +58,7 @@ func New(o Options) (*Broker, error) {
 		opts:      o,
 		vhosts:    map[string]*vhost{},
 		limits:    map[string]int{},
-		conns:     map[*connection.Conn]*link{},
+		conns:     map[client]*link{},
 		listeners: map[net.Listener]struct{}{},
 		accepting: make(chan struct{}),
 	}
@@ -118,7 +126,7 @@ func (b *Broker) Close() error {
 }
 
 // beginClosing sees that nothing new starts, and gives the connections there are.
-func (b *Broker) beginClosing() []*connection.Conn {
+func (b *Broker) beginClosing() []client {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.closing {
@@ -129,14 +137,14 @@ func (b *Broker) beginClosing() []*connection.Conn {
 		// Its Serve returns whatever Close says.
 		_ = l.Close()
 	}
-	conns := make([]*connection.Conn, 0, len(b.conns))
+	conns := make([]client, 0, len(b.conns))
 	for c := range b.conns {
 		conns = append(conns, c)
 	}
 	return conns
 }
 
-func waitFor(ctx context.Context, conns []*connection.Conn) error {
+func waitFor(ctx context.Context, conns []client) error {
 	for _, c := range conns {
 		select {
 		case <-c.Done():
@@ -156,13 +164,15 @@ func (b *Broker) CloseConnections(user, reason string) int {
 
 func (b *Broker) closeConns(reason string, which func(*link) bool) int {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	n := 0
+	var conns []client
 	for c, l := range b.conns {
 		if l.v != nil && which(l) {
-			c.Close(reply.Errorf(reply.ConnectionForced, "%s", reason))
-			n++
+			conns = append(conns, c)
 		}
 	}
-	return n
+	b.mu.Unlock()
+	for _, c := range conns {
+		c.Close(reply.Errorf(reply.ConnectionForced, "%s", reason))
+	}
+	return len(conns)
 }

@@ -17,6 +17,7 @@ const (
 	ResourceLocked     = reply.ResourceLocked
 	NotAllowed         = reply.NotAllowed
 	NotImplemented     = reply.NotImplemented
+	ConnectionForced   = reply.ConnectionForced
 )
 
 var (

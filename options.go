@@ -96,8 +96,13 @@ func setDefault[T comparable](v *T, def T) {
 	}
 }
 
-// serverProperties go into connection.start. The capabilities are those that
-// work.
+// emulated is the RabbitMQ whose behaviour clients can rely on.
+const emulated = "3.10.8"
+
+// serverProperties go into connection.start. Clients decide by product and
+// version what they may ask for, and some leave out what is not RabbitMQ's, so
+// these name the RabbitMQ that Warren stands in for; platform and information
+// name Warren itself. The capabilities are those that work.
 func serverProperties() message.Table {
 	host, err := os.Hostname()
 	if err != nil {
@@ -114,10 +119,10 @@ func serverProperties() message.Table {
 		{Name: "capabilities", Value: capabilities},
 		{Name: "cluster_name", Value: "warren@" + host},
 		{Name: "copyright", Value: "The Warren Authors"},
-		{Name: "information", Value: "Licensed under the Apache License 2.0. A broker that behaves like RabbitMQ 3.10."},
-		{Name: "platform", Value: runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH},
-		{Name: "product", Value: "Warren"},
-		{Name: "version", Value: Version()},
+		{Name: "information", Value: "Warren, a broker that behaves like RabbitMQ " + emulated + ". Apache License 2.0."},
+		{Name: "platform", Value: "Warren " + Version() + ", " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH},
+		{Name: "product", Value: "RabbitMQ"},
+		{Name: "version", Value: emulated},
 	}
 }
 

@@ -87,22 +87,22 @@ func (b *Broker) isClosing() bool {
 	return b.closing
 }
 
-// serveConn serves one accepted connection on a goroutine of its own.
-func (b *Broker) serveConn(nc net.Conn) {
+// serveConn serves one connection on a goroutine of its own; if the broker is
+// closing, it closes it and reports false.
+func (b *Broker) serveConn(nc net.Conn) bool {
 	c := connection.New(b.connIDs.Add(1), nc, b.connConfig)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closing {
 		_ = nc.Close() // nothing was said on it yet
-		return
+		return false
 	}
 	b.conns[c] = &link{}
 	b.running.Go(func() {
 		c.Serve()
-		b.mu.Lock()
-		delete(b.conns, c)
-		b.mu.Unlock()
+		b.forgetClient(c)
 	})
+	return true
 }
 
 // gate is the Broker as its connections see it.
@@ -132,13 +132,13 @@ func (g gate) Open(c *connection.Conn, name string, user *auth.User) (channel.VH
 	}
 	access, ok := g.auth.Access(user.Name(), name)
 	if !ok {
-		g.Release(c)
+		g.release(c)
 		return nil, nil, reply.Errorf(reply.NotAllowed, "access to vhost '%s' refused for user '%s'", name, user.Name())
 	}
 	return v, access, nil
 }
 
-func (g gate) register(c *connection.Conn, name, user string) (*vhost, error) {
+func (g gate) register(c client, name, user string) (*vhost, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	v, ok := g.vhosts[name]
@@ -170,7 +170,9 @@ func (g gate) register(c *connection.Conn, name, user string) (*vhost, error) {
 	return v, nil
 }
 
-func (g gate) Release(c *connection.Conn) {
+func (g gate) Release(c *connection.Conn) { g.release(c) }
+
+func (g gate) release(c client) {
 	g.mu.Lock()
 	l := g.conns[c]
 	var v *vhost

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -207,7 +208,7 @@ func (c *Conn) read() error {
 			f, err = c.in.frame(c.maxPayload())
 		}
 		if err == nil {
-			err = c.handle(f)
+			err = c.carryOut(f)
 		} else {
 			err = c.badFrame(err)
 		}
@@ -215,6 +216,18 @@ func (c *Conn) read() error {
 			return err
 		}
 	}
+}
+
+// carryOut is handle. An exchange type of a user's own runs in it, and if it
+// panics this connection ends and nothing else does.
+func (c *Conn) carryOut(f wire.Frame) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.log(slog.LevelError, fmt.Sprintf("AMQP connection (%s): panic: %v\n%s", c.place(), v, debug.Stack()))
+			err = c.fault(nil, &reply.Error{Code: reply.InternalError, NoMethod: true})
+		}
+	}()
+	return c.handle(f)
 }
 
 // maxPayload is the largest payload taken: frame_max octets, by RabbitMQ's

@@ -147,7 +147,7 @@ func serve(ctx context.Context, cfg config, stdout, stderr io.Writer) error {
 		}
 		listeners = append(listeners, l)
 	}
-	announce(stdout, b, listeners)
+	announce(stdout, cfg, b, listeners)
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		go func() { failed <- b.Serve(l) }()
@@ -205,7 +205,7 @@ func setUp(b *warren.Broker, cfg config) error {
 }
 
 // announce says what is served where.
-func announce(w io.Writer, b *warren.Broker, listeners []net.Listener) {
+func announce(w io.Writer, cfg config, b *warren.Broker, listeners []net.Listener) {
 	fmt.Fprintf(w, "Warren %s: AMQP 0-9-1, in memory only\n", warren.Version())
 	for _, l := range listeners {
 		fmt.Fprintf(w, "  listening on   %s\n", l.Addr())
@@ -215,8 +215,12 @@ func announce(w io.Writer, b *warren.Broker, listeners []net.Listener) {
 	}
 	for _, u := range b.Auth().Users() {
 		note := ""
-		if u.Name() == auth.DefaultUser {
-			note = " (password guest, from this machine only)"
+		switch {
+		case u.Name() != auth.DefaultUser:
+		case len(cfg.users) == 0:
+			note = " (password " + auth.DefaultPassword + ", from this machine only)"
+		default: // of a flag, with a password of its own
+			note = " (from this machine only)"
 		}
 		fmt.Fprintf(w, "  user           %s%s\n", u.Name(), note)
 	}

@@ -1,0 +1,111 @@
+package warren
+
+import (
+	"context"
+
+	"github.com/warrenmq/warren/channel"
+	"github.com/warrenmq/warren/message"
+	"github.com/warrenmq/warren/transport"
+)
+
+// Properties are a message's properties.
+type Properties = message.Properties
+
+// Message is a message to publish. Body and Headers may be changed again once
+// the call returned.
+type Message struct {
+	Properties
+	Body []byte
+}
+
+// Delivery is a message from a queue. Its strings and its body are the
+// receiver's to keep, but not to change.
+type Delivery struct {
+	Body        []byte
+	Exchange    string
+	RoutingKey  string
+	ConsumerTag string // empty for Get
+	DeliveryTag uint64
+	// Redelivered says that the message was delivered before.
+	Redelivered bool
+	// MessageCount is how many ready messages Get left in the queue.
+	MessageCount int
+
+	props []byte
+	c     *Channel
+	in    *transport.Inbox // nil for Get
+}
+
+// Properties decodes the message's properties.
+func (d Delivery) Properties() Properties {
+	// The channel refused a publish whose properties cannot be decoded, so that
+	// there is no error here.
+	p, _ := message.DecodeProperties(d.props)
+	return p
+}
+
+// Ack settles the delivery: the message is done with.
+func (d Delivery) Ack() error {
+	return d.settle(func(ch *channel.Channel) error { return ch.Ack(d.DeliveryTag, false) })
+}
+
+// Nack gives the message back to its queue, at its old place, or rejects it.
+func (d Delivery) Nack(requeue bool) error {
+	return d.settle(func(ch *channel.Channel) error { return ch.Nack(d.DeliveryTag, false, requeue) })
+}
+
+// Reject is Nack by AMQP's older name.
+func (d Delivery) Reject(requeue bool) error { return d.Nack(requeue) }
+
+func (d Delivery) settle(f func(*channel.Channel) error) error {
+	if d.in != nil {
+		return d.in.Settle(f)
+	}
+	return d.c.m.Do(context.Background(), f)
+}
+
+// handled settles the delivery by what its handler said.
+func (d Delivery) handled(err error) error {
+	if err != nil {
+		return d.Nack(true)
+	}
+	return d.Ack()
+}
+
+// newDelivery copies a message for the program. Copies of small ones share an
+// allocation.
+func newDelivery(m *message.Message, a *arena) Delivery {
+	props, body := m.Props(), m.Body()
+	buf := a.take(len(props) + len(body))
+	n := copy(buf, props)
+	copy(buf[n:], body)
+	return Delivery{
+		Body: buf[n:len(buf):len(buf)], props: buf[:n:n],
+		Exchange: m.Exchange(), RoutingKey: m.RoutingKey(),
+	}
+}
+
+// arena hands out memory in pieces of larger allocations, which begin small and
+// grow with what is asked for.
+type arena struct {
+	free []byte
+	size int
+}
+
+const (
+	minChunk = 256
+	maxChunk = 16 << 10
+)
+
+func (a *arena) take(n int) []byte {
+	if n > maxChunk/4 {
+		return make([]byte, n)
+	}
+	if n > len(a.free) {
+		a.size = min(max(2*a.size, minChunk, 2*n), maxChunk)
+		a.free = make([]byte, a.size)
+	}
+	p := a.free[:n:n]
+	a.free = a.free[n:]
+	return p
+}

@@ -1,0 +1,104 @@
+package warren
+
+import (
+	"context"
+	"fmt"
+	"net"
+
+	"github.com/warrenmq/warren/auth"
+	"github.com/warrenmq/warren/reply"
+	"github.com/warrenmq/warren/transport"
+)
+
+// Connect makes a connection from within the program, on which any number of
+// channels may be opened. It is what packages such as amqp091 give other faces
+// to; for the native one see Channel. The caller ends it with Abort.
+func (b *Broker) Connect(ctx context.Context, options ...ChannelOption) (*transport.Local, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s := channelSettings{vhost: auth.DefaultVHost}
+	for _, o := range options {
+		o.channel(&s)
+	}
+	return b.local(s)
+}
+
+// local makes a connection from within the program.
+func (b *Broker) local(s channelSettings) (*transport.Local, error) {
+	b.mu.Lock()
+	v, closing := b.vhosts[s.vhost], b.closing
+	b.mu.Unlock()
+	switch {
+	case closing:
+		return nil, ErrClosed
+	case v == nil:
+		return nil, reply.Errorf(reply.NotAllowed, "vhost %s not found", s.vhost)
+	}
+	cfg := transport.LocalConfig{
+		ID: b.connIDs.Add(1), VHost: v, User: s.user,
+		MaxMessageSize: b.opts.MaxMessageSize, MaxUnsent: b.opts.MaxUnsent,
+		ChannelMax: b.opts.ChannelMax, ServerProperties: b.connConfig.ServerProperties,
+		Access:       func() *auth.Access { return b.auth.Unrestricted(s.user, s.vhost) },
+		Impersonator: true,
+	}
+	if s.hasUser {
+		u, ok := b.auth.User(s.user)
+		if !ok {
+			return nil, fmt.Errorf("user '%s': %w", s.user, auth.ErrNoUser)
+		}
+		cfg.Impersonator = u.MayImpersonate()
+		cfg.MaxChannels = func() int { return gate{b}.MaxChannels(s.user) }
+		cfg.Access = func() *auth.Access {
+			// Without a row there is an Access all the same: it allows nothing.
+			a, _ := b.auth.Access(s.user, s.vhost)
+			return a
+		}
+	}
+	cfg.Release = func(l *transport.Local) { gate{b}.release(l); b.forgetClient(l) }
+	l := transport.NewLocal(cfg)
+	b.mu.Lock()
+	if b.closing {
+		b.mu.Unlock()
+		return nil, ErrClosed
+	}
+	b.conns[l] = &link{}
+	b.mu.Unlock()
+	if _, err := (gate{b}).register(l, s.vhost, s.user); err != nil {
+		b.forgetClient(l)
+		return nil, err
+	}
+	if s.hasUser {
+		if _, ok := b.auth.Access(s.user, s.vhost); !ok {
+			l.Abort()
+			return nil, reply.Errorf(reply.NotAllowed, "access to vhost '%s' refused for user '%s'", s.vhost, s.user)
+		}
+	}
+	return l, nil
+}
+
+func (b *Broker) forgetClient(c client) {
+	b.mu.Lock()
+	delete(b.conns, c)
+	b.mu.Unlock()
+}
+
+// Dial connects to the broker through memory: the other end of the connection is
+// served like one that came in by TCP. It has the signature that the official
+// client's Config.Dial wants, so that the client runs unchanged; what it is asked
+// to dial does not matter. The connection counts as one from this machine.
+func (b *Broker) Dial(_, _ string) (net.Conn, error) {
+	return b.DialContext(context.Background())
+}
+
+// DialContext is Dial for who has a context.
+func (b *Broker) DialContext(ctx context.Context) (net.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	near, far := transport.Pipe()
+	if !b.serveConn(far) {
+		return nil, fmt.Errorf("warren: dial: %w", ErrClosed)
+	}
+	return near, nil
+}

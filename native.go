@@ -1,0 +1,355 @@
+package warren
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"sync"
+
+	"github.com/warrenmq/warren/auth"
+	"github.com/warrenmq/warren/channel"
+	"github.com/warrenmq/warren/message"
+	"github.com/warrenmq/warren/transport"
+)
+
+// Channel is a channel of the broker for the program that it is part of. It
+// reaches the broker's own channel object, with no frames, no codec and no
+// goroutine in between, and does what an AMQP channel does, with the same
+// checks, errors and texts. It counts as a connection of its own: its exclusive
+// queues are its alone.
+//
+// Unlike an AMQP channel it may be used by any number of goroutines at once. What
+// would close an AMQP channel closes it: the call that was refused returns an
+// *Error, and so do all calls after it.
+type Channel struct {
+	m    *transport.Memory
+	conn *transport.Local
+}
+
+// Channel opens a channel. It is open until Close, until a call is refused, or
+// until the broker ends.
+func (b *Broker) Channel(ctx context.Context, options ...ChannelOption) (*Channel, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s := channelSettings{vhost: auth.DefaultVHost}
+	for _, o := range options {
+		o.channel(&s)
+	}
+	conn, err := b.local(s)
+	if err != nil {
+		return nil, fmt.Errorf("warren: open a channel: %w", err)
+	}
+	m, err := conn.Channel()
+	if err != nil {
+		return nil, fmt.Errorf("warren: open a channel: %w", err)
+	}
+	return &Channel{m: m, conn: conn}, nil
+}
+
+// Close closes the channel: consumers end, what was not settled returns to its
+// queues, exclusive queues are deleted. It is idempotent and never fails.
+func (c *Channel) Close() error {
+	c.conn.Abort()
+	return nil
+}
+
+// Done is closed when the channel has ended.
+func (c *Channel) Done() <-chan struct{} { return c.m.Done() }
+
+// Err is why the channel has ended: an *Error if the broker refused something,
+// ErrChannelClosed after Close, nil while it is open.
+func (c *Channel) Err() error { return c.m.Err() }
+
+// Queue is what a declare says of a queue.
+type Queue struct {
+	Name      string
+	Messages  int // ready ones
+	Consumers int
+}
+
+// DeclareQueue makes a queue, or finds that the one of that name is as asked for.
+// An empty name lets the broker make one up.
+func (c *Channel) DeclareQueue(ctx context.Context, name string, options ...QueueOption) (Queue, error) {
+	d := channel.QueueDeclare{Name: name}
+	for _, o := range options {
+		o.queue(&d)
+	}
+	var info channel.QueueInfo
+	err := c.m.Do(ctx, func(ch *channel.Channel) (err error) {
+		if d.Arguments, err = asSent(d.Arguments); err != nil {
+			return err
+		}
+		info, err = ch.DeclareQueue(d)
+		return err
+	})
+	return Queue{Name: info.Name, Messages: info.Ready, Consumers: info.Consumers}, err
+}
+
+// asSent gives a table as it would arrive over a wire, so that a Go int is what a
+// client's int is.
+func asSent(t Table) (Table, error) {
+	if len(t) == 0 {
+		return nil, nil
+	}
+	raw, err := message.AppendTableBody(nil, t)
+	if err != nil {
+		return nil, err
+	}
+	return message.DecodeTable(raw)
+}
+
+// DeclareExchange makes an exchange of a type such as "direct", "fanout", "topic"
+// or "headers", or finds that the one of that name is as asked for.
+func (c *Channel) DeclareExchange(ctx context.Context, name, kind string, options ...ExchangeOption) error {
+	d := channel.ExchangeDeclare{Name: name, Type: kind}
+	for _, o := range options {
+		o.exchange(&d)
+	}
+	return c.m.Do(ctx, func(ch *channel.Channel) (err error) {
+		if d.Arguments, err = asSent(d.Arguments); err != nil {
+			return err
+		}
+		return ch.DeclareExchange(d)
+	})
+}
+
+// withArgs calls f with the arguments that options of a binding give.
+func (c *Channel) withArgs(ctx context.Context, options []BindOption, f func(*channel.Channel, Table) error) error {
+	var args Table
+	for _, o := range options {
+		o.bind(&args)
+	}
+	return c.m.Do(ctx, func(ch *channel.Channel) error {
+		sent, err := asSent(args)
+		if err != nil {
+			return err
+		}
+		return f(ch, sent)
+	})
+}
+
+// BindQueue lets what exchange routes with key go to queue.
+func (c *Channel) BindQueue(ctx context.Context, queue, exchange, key string, options ...BindOption) error {
+	return c.withArgs(ctx, options, func(ch *channel.Channel, args Table) error {
+		return ch.BindQueue(queue, exchange, key, args)
+	})
+}
+
+// UnbindQueue takes a binding away; one that is not there is fine.
+func (c *Channel) UnbindQueue(ctx context.Context, queue, exchange, key string, options ...BindOption) error {
+	return c.withArgs(ctx, options, func(ch *channel.Channel, args Table) error {
+		return ch.UnbindQueue(queue, exchange, key, args)
+	})
+}
+
+// BindExchange lets what source routes with key go to destination.
+func (c *Channel) BindExchange(ctx context.Context, destination, source, key string, options ...BindOption) error {
+	return c.withArgs(ctx, options, func(ch *channel.Channel, args Table) error {
+		return ch.BindExchange(destination, source, key, args)
+	})
+}
+
+// UnbindExchange takes a binding away; one that is not there is fine.
+func (c *Channel) UnbindExchange(ctx context.Context, destination, source, key string, options ...BindOption) error {
+	return c.withArgs(ctx, options, func(ch *channel.Channel, args Table) error {
+		return ch.UnbindExchange(destination, source, key, args)
+	})
+}
+
+// PurgeQueue drops the ready messages of a queue and gives their number.
+func (c *Channel) PurgeQueue(ctx context.Context, queue string) (n int, err error) {
+	err = c.m.Do(ctx, func(ch *channel.Channel) (err error) {
+		n, err = ch.PurgeQueue(queue)
+		return err
+	})
+	return n, err
+}
+
+// DeleteQueue deletes a queue and gives the number of ready messages it had; one
+// that does not exist is fine.
+func (c *Channel) DeleteQueue(ctx context.Context, queue string, options ...DeleteQueueOption) (n int, err error) {
+	var ifUnused, ifEmpty bool
+	for _, o := range options {
+		o.deleteQueue(&ifUnused, &ifEmpty)
+	}
+	err = c.m.Do(ctx, func(ch *channel.Channel) error {
+		return ch.DeleteQueue(queue, ifUnused, ifEmpty, func(had int) { n = had })
+	})
+	return n, err
+}
+
+// DeleteExchange deletes an exchange; one that does not exist is fine.
+func (c *Channel) DeleteExchange(ctx context.Context, exchange string, options ...DeleteExchangeOption) error {
+	var ifUnused bool
+	for _, o := range options {
+		o.deleteExchange(&ifUnused)
+	}
+	return c.m.Do(ctx, func(ch *channel.Channel) error { return ch.DeleteExchange(exchange, ifUnused) })
+}
+
+// Qos limits the unsettled deliveries of each consumer to come, or, with global,
+// of all consumers of the channel together. 0 is no limit.
+func (c *Channel) Qos(ctx context.Context, prefetch int, global bool) error {
+	return c.m.Do(ctx, func(ch *channel.Channel) error { return ch.Qos(0, prefetch, global) })
+}
+
+// Ack settles a delivery by its tag; with multiple all up to it, and all there
+// are for tag 0.
+func (c *Channel) Ack(ctx context.Context, tag uint64, multiple bool) error {
+	return c.m.Do(ctx, func(ch *channel.Channel) error { return ch.Ack(tag, multiple) })
+}
+
+// Nack gives deliveries back to their queues, or rejects them.
+func (c *Channel) Nack(ctx context.Context, tag uint64, multiple, requeue bool) error {
+	return c.m.Do(ctx, func(ch *channel.Channel) error { return ch.Nack(tag, multiple, requeue) })
+}
+
+// Recover requeues all unsettled deliveries of the channel.
+func (c *Channel) Recover(ctx context.Context) error {
+	return c.m.Do(ctx, func(ch *channel.Channel) error { return ch.Recover(true, func() {}) })
+}
+
+// TxSelect makes the channel transactional: publishes and settles take effect
+// with TxCommit, and not at all after TxRollback.
+func (c *Channel) TxSelect(ctx context.Context) error {
+	return c.m.Do(ctx, (*channel.Channel).TxSelect)
+}
+
+// TxCommit carries out the transaction and begins a new one. It waits for the
+// queues to take what was published.
+func (c *Channel) TxCommit(ctx context.Context) error {
+	return c.m.Do(ctx, (*channel.Channel).TxCommit)
+}
+
+// TxRollback drops what was published in the transaction; what was settled in it
+// is unsettled again.
+func (c *Channel) TxRollback(ctx context.Context) error {
+	return c.m.Do(ctx, (*channel.Channel).TxRollback)
+}
+
+// Get takes one message from a queue; ok is false if there was none. Without
+// NoAck the delivery has to be settled.
+func (c *Channel) Get(ctx context.Context, queue string, options ...GetOption) (d Delivery, ok bool, err error) {
+	var noAck bool
+	for _, o := range options {
+		o.get(&noAck)
+	}
+	var got channel.Got
+	err = c.m.Do(ctx, func(ch *channel.Channel) error {
+		return ch.Get(queue, noAck, func(g channel.Got) { got = g })
+	})
+	if err != nil || got.Reply.Msg == nil {
+		return Delivery{}, false, err
+	}
+	var bodies arena
+	d = newDelivery(got.Reply.Msg, &bodies)
+	d.c, d.DeliveryTag, d.Redelivered, d.MessageCount = c, got.Tag, got.Reply.Redelivered, got.Reply.Remaining
+	got.Reply.Msg.Release()
+	return d, true, nil
+}
+
+// Consume gives the deliveries of a queue to a range loop. The loop ends when ctx
+// does, when the queue is deleted (ErrConsumerCancelled), or when the channel is
+// closed; the last thing it gets is then the reason. Leaving the loop, however
+// it is left, ends the consumer, and what it was given but did not settle
+// returns to its place in the queue, marked as redelivered.
+//
+//	for d, err := range ch.Consume(ctx, "jobs", warren.Prefetch(100)) {
+//		if err != nil {
+//			return err
+//		}
+//		…
+//		err = d.Ack()
+//	}
+func (c *Channel) Consume(ctx context.Context, queue string, options ...ConsumeOption) iter.Seq2[Delivery, error] {
+	return func(yield func(Delivery, error) bool) {
+		in, err := c.subscribe(ctx, queue, options)
+		if err != nil {
+			yield(Delivery{}, err)
+			return
+		}
+		defer in.Stop()
+		var bodies arena
+		for {
+			items, err := in.Next(ctx)
+			if err != nil {
+				yield(Delivery{}, err)
+				return
+			}
+			for i := range items {
+				it := &items[i]
+				d := newDelivery(it.Msg, &bodies)
+				d.c, d.in, d.ConsumerTag = c, in, in.Tag()
+				d.DeliveryTag, d.Redelivered = it.Tag, it.Redelivered
+				in.Release(items[i : i+1])
+				if !yield(d, nil) {
+					in.Release(items[i+1:])
+					return
+				}
+			}
+		}
+	}
+}
+
+func (c *Channel) subscribe(ctx context.Context, queue string, options []ConsumeOption) (*transport.Inbox, error) {
+	s := channel.Consume{Queue: queue}
+	for _, o := range options {
+		o.consume(&s)
+	}
+	var err error
+	if s.Arguments, err = asSent(s.Arguments); err != nil {
+		return nil, err
+	}
+	return c.m.Consume(ctx, s)
+}
+
+// Handle consumes a queue with workers: as many goroutines as asked for call
+// handle with one delivery at a time. A delivery is acknowledged when handle
+// returns nil, and given back to the queue when it returns an error. Handle
+// returns when ctx ends or the consumer does, once all workers have finished,
+// with the reason; what was not handled is back in the queue then.
+func (c *Channel) Handle(ctx context.Context, queue string, workers int, handle func(context.Context, Delivery) error, options ...ConsumeOption) error {
+	if workers < 1 {
+		return fmt.Errorf("warren: handle queue '%s' with %d workers", queue, workers)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	work := make(chan Delivery)
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for d := range work {
+				if err := d.handled(handle(ctx, d)); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	err := c.feed(ctx, queue, work, options, func() {
+		close(work)
+		wg.Wait()
+	})
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
+}
+
+// feed hands deliveries to workers. It calls finished before the consumer ends,
+// so that what workers have at hand is still theirs to settle.
+func (c *Channel) feed(ctx context.Context, queue string, work chan<- Delivery, options []ConsumeOption, finished func()) error {
+	for d, err := range c.Consume(ctx, queue, options...) {
+		if err == nil {
+			select {
+			case work <- d:
+				continue
+			case <-ctx.Done():
+				err = ctx.Err()
+			}
+		}
+		finished()
+		return err
+	}
+	return nil // Consume ends with an error
+}

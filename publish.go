@@ -1,0 +1,200 @@
+package warren
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/warrenmq/warren/message"
+	"github.com/warrenmq/warren/transport"
+)
+
+// The errors of a Channel that are not refusals.
+var (
+	// ErrChannelClosed is what a Channel gives after Close.
+	ErrChannelClosed = transport.ErrClosed
+	// ErrConsumerCancelled ends a consumer whose queue was deleted.
+	ErrConsumerCancelled = transport.ErrCancelled
+	// ErrConsumerStopped is what settling a delivery gives after its loop was
+	// left: the message is back in its queue.
+	ErrConsumerStopped = transport.ErrStopped
+)
+
+// NackError says that a queue refused a message: it may be in other queues that
+// it was routed to, but not in all.
+type NackError struct{ Exchange, RoutingKey string }
+
+func (e *NackError) Error() string {
+	return fmt.Sprintf("warren: publish to exchange '%s' with routing key '%s': refused by a queue", e.Exchange, e.RoutingKey)
+}
+
+// ReturnError says that a message had no route.
+type ReturnError struct{ Exchange, RoutingKey string }
+
+func (e *ReturnError) Error() string {
+	return fmt.Sprintf("warren: publish to exchange '%s' with routing key '%s': NO_ROUTE", e.Exchange, e.RoutingKey)
+}
+
+// noProperties are the property flags of a message without any.
+var noProperties = []byte{0, 0}
+
+// propertyBuffers are lent for encoding properties.
+var propertyBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// encode makes the broker's form of a message, with one reference.
+func encode(m *Message) (*message.Message, error) {
+	if m.Properties.Present() == 0 {
+		msg := message.New("", "", noProperties, len(m.Body))
+		msg.AppendBody(m.Body)
+		return msg, nil
+	}
+	buf := propertyBuffers.Get().(*[]byte)
+	defer propertyBuffers.Put(buf)
+	props, err := m.Properties.Append((*buf)[:0])
+	if err != nil {
+		return nil, fmt.Errorf("warren: publish: %w", err)
+	}
+	*buf = props
+	msg := message.New("", "", props, len(m.Body))
+	msg.AppendBody(m.Body)
+	return msg, nil
+}
+
+// Publish hands a message to the broker. It waits only while a queue is behind,
+// and then no longer than ctx lasts; the message is in its queues all the same.
+// A message without a route is dropped, or with Mandatory comes back to Returns.
+func (c *Channel) Publish(ctx context.Context, exchange, key string, m Message, options ...PublishOption) error {
+	msg, err := encode(&m)
+	if err != nil {
+		return err
+	}
+	var mandatory bool
+	for _, o := range options {
+		o.publish(&mandatory)
+	}
+	return c.m.Publish(ctx, exchange, key, mandatory, msg, nil)
+}
+
+// Confirmation is a publish of which the outcome is still to come.
+type Confirmation struct {
+	exchange, key string
+	mandatory     bool
+
+	mu     sync.Mutex
+	open   int
+	routed bool
+	nacked bool
+	done   chan struct{}
+}
+
+// PublishAsync hands a message to the broker and gives a Confirmation to wait
+// with until all its queues have taken it.
+func (c *Channel) PublishAsync(ctx context.Context, exchange, key string, m Message, options ...PublishOption) (*Confirmation, error) {
+	msg, err := encode(&m)
+	if err != nil {
+		return nil, err
+	}
+	w := &Confirmation{exchange: exchange, key: key, done: make(chan struct{})}
+	for _, o := range options {
+		o.publish(&w.mandatory)
+	}
+	// The Confirmation says what a return would.
+	if err := c.m.Publish(ctx, exchange, key, false, msg, w); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// PublishConfirmed publishes a message and waits until all its queues have taken
+// it: with the safety that the queue and the message ask for, so that a
+// persistent message of a durable queue is on disk. The error is a *NackError if
+// a queue refused it, a *ReturnError if it had no route, and ctx's if that ended
+// first: then the outcome is not known.
+func (c *Channel) PublishConfirmed(ctx context.Context, exchange, key string, m Message) error {
+	w, err := c.PublishAsync(ctx, exchange, key, m, Mandatory())
+	if err != nil {
+		return err
+	}
+	return w.Wait(ctx)
+}
+
+// Done is closed when the outcome is known.
+func (w *Confirmation) Done() <-chan struct{} { return w.done }
+
+// Wait waits for the outcome: nil, a *NackError, a *ReturnError for a message
+// published with Mandatory, or ctx's error.
+func (w *Confirmation) Wait(ctx context.Context) error {
+	select {
+	case <-w.done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.nacked:
+		return &NackError{w.exchange, w.key}
+	case w.mandatory && !w.routed:
+		return &ReturnError{w.exchange, w.key}
+	}
+	return nil
+}
+
+// Routed, Confirm and Reject are for the broker's channel.
+
+// Routed implements channel.Confirmation.
+func (w *Confirmation) Routed(queues int) {
+	w.mu.Lock()
+	w.open, w.routed = queues, queues > 0
+	w.mu.Unlock()
+	if queues == 0 {
+		close(w.done)
+	}
+}
+
+// Confirm implements message.Confirmer.
+func (w *Confirmation) Confirm(_, _ uint64) { w.settle(false) }
+
+// Reject implements message.Confirmer.
+func (w *Confirmation) Reject(uint64) { w.settle(true) }
+
+func (w *Confirmation) settle(nacked bool) {
+	w.mu.Lock()
+	w.nacked = w.nacked || nacked
+	w.open--
+	last := w.open == 0
+	w.mu.Unlock()
+	if last {
+		close(w.done)
+	}
+}
+
+// Publishing is one message of a batch and where it goes.
+type Publishing struct {
+	Exchange, RoutingKey string
+	Message
+}
+
+// PublishBatch publishes messages in their order and waits until all of them are
+// confirmed. The error joins what is wrong with each message that was not; when
+// the channel is refused one, those after it are not published.
+func (c *Channel) PublishBatch(ctx context.Context, batch []Publishing) error {
+	waits := make([]*Confirmation, 0, len(batch))
+	var errs []error
+	for i := range batch {
+		p := &batch[i]
+		w, err := c.PublishAsync(ctx, p.Exchange, p.RoutingKey, p.Message, Mandatory())
+		if err != nil {
+			errs = append(errs, fmt.Errorf("message %d of %d: %w", i+1, len(batch), err))
+			break
+		}
+		waits = append(waits, w)
+	}
+	for i, w := range waits {
+		if err := w.Wait(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("message %d of %d: %w", i+1, len(batch), err))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,168 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/warrenmq/warren/auth"
+	"github.com/warrenmq/warren/channel"
+	"github.com/warrenmq/warren/message"
+	"github.com/warrenmq/warren/reply"
+)
+
+// LocalConfig is what a connection from within the program is made of.
+type LocalConfig struct {
+	// ID tells the connection from all others of the broker.
+	ID    uint64
+	VHost channel.VHost
+	// Access gives the rights of one channel.
+	Access       func() *auth.Access
+	User         string
+	Impersonator bool
+	// MaxMessageSize and MaxUnsent are those of channel.Config.
+	MaxMessageSize, MaxUnsent int
+	// ChannelMax is how many channels a client that numbers them should open, as
+	// connection.tune would say it.
+	ChannelMax uint16
+	// MaxChannels is the user's limit of channels; a negative one, and a nil
+	// function, is none.
+	MaxChannels func() int
+	// ServerProperties are what connection.start would say of the broker.
+	ServerProperties message.Table
+	// Release is called once, when the connection has ended and its channels are
+	// closed; it deletes the connection's exclusive queues.
+	Release func(*Local)
+}
+
+// Local is a connection from within the program: what a socket is to a client
+// elsewhere. It has no goroutine. Its methods may be called from any goroutine
+// but one that runs a queue.
+type Local struct {
+	cfg LocalConfig
+
+	mu       sync.Mutex
+	channels map[*Memory]struct{}
+	err      error // why it was closed
+	done     chan struct{}
+}
+
+// NewLocal makes a connection.
+func NewLocal(cfg LocalConfig) *Local {
+	return &Local{cfg: cfg, channels: map[*Memory]struct{}{}, done: make(chan struct{})}
+}
+
+// ID tells the connection from all others of the broker.
+func (l *Local) ID() uint64 { return l.cfg.ID }
+
+// Config is what the connection was made of.
+func (l *Local) Config() LocalConfig { return l.cfg }
+
+// Channel opens a channel. The error is the one the connection was closed with;
+// one channel more than the user may have closes it.
+func (l *Local) Channel() (*Memory, error) {
+	m, err := l.channel()
+	if errors.Is(err, reply.NotAllowed) {
+		l.close(err)
+	}
+	return m, err
+}
+
+func (l *Local) channel() (*Memory, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return nil, l.err
+	}
+	if l.cfg.MaxChannels != nil {
+		if n := l.cfg.MaxChannels(); n >= 0 && len(l.channels) >= n {
+			return nil, reply.Errorf(reply.NotAllowed,
+				"number of channels opened for user '%s' has reached the maximum allowed user limit of (%d)", l.cfg.User, n)
+		}
+	}
+	m := &Memory{conn: l, inboxes: map[string]*Inbox{}, done: make(chan struct{})}
+	m.lock.free = make(chan struct{}, 1)
+	m.ch = channel.New(channel.Config{
+		VHost: l.cfg.VHost, Access: l.cfg.Access(), User: l.cfg.User, Impersonator: l.cfg.Impersonator,
+		Connection: l.cfg.ID, Out: (*out)(m),
+		MaxMessageSize: l.cfg.MaxMessageSize, MaxUnsent: l.cfg.MaxUnsent,
+	})
+	l.channels[m] = struct{}{}
+	return m, nil
+}
+
+// Close ends the connection with all its channels: calls that wait and calls to
+// come get why. Deliveries that were not settled return to their queues, and the
+// connection's exclusive queues are deleted before it returns. It is idempotent.
+func (l *Local) Close(why *reply.Error) { l.close(why) }
+
+// Abort is Close without a reason.
+func (l *Local) Abort() { l.close(ErrClosed) }
+
+func (l *Local) close(why error) {
+	l.mu.Lock()
+	if l.err != nil {
+		l.mu.Unlock()
+		<-l.done
+		return
+	}
+	l.err = why
+	channels := l.channels
+	l.channels = nil
+	l.mu.Unlock()
+	for m := range channels {
+		m.close(why)
+	}
+	l.cfg.Release(l)
+	close(l.done)
+}
+
+func (l *Local) forget(m *Memory) {
+	l.mu.Lock()
+	delete(l.channels, m)
+	l.mu.Unlock()
+}
+
+// Done is closed when the connection has ended and nothing of it is left.
+func (l *Local) Done() <-chan struct{} { return l.done }
+
+// Err is why the connection ended, nil while it has not.
+func (l *Local) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// lock is a mutex for which one can wait no longer than a context lasts.
+type lock struct {
+	held    atomic.Bool
+	waiting atomic.Int32
+	free    chan struct{} // has one place
+}
+
+func (l *lock) lock(ctx context.Context) error {
+	if l.held.CompareAndSwap(false, true) {
+		return nil
+	}
+	l.waiting.Add(1)
+	defer l.waiting.Add(-1)
+	for !l.held.CompareAndSwap(false, true) {
+		select {
+		case <-l.free:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (l *lock) unlock() {
+	l.held.Store(false)
+	if l.waiting.Load() > 0 {
+		select {
+		case l.free <- struct{}{}:
+		default: // somebody is woken already
+		}
+	}
+}
