@@ -67,6 +67,7 @@ type Host struct {
 	asked     GetRef // basic.gets so far
 	ids       uint64 // consumers so far
 	answers   pendingAnswers
+	counters  Counters
 	wake      *time.Timer
 	ended     bool
 }

@@ -73,11 +73,17 @@ func (h *Host) got(r GetReply) {
 func (h *Host) deliver(ds []Delivery) {
 	for i := range ds {
 		if ds[i].Consumer != ds[0].Consumer {
-			h.work.handOut(ds, h.attachedTo)
+			h.work.handOut(ds, h.attachedTo, h.handOver)
 			return
 		}
 	}
-	h.attachedTo(ds[0].Consumer).sink.Deliver(ds)
+	h.handOver(h.attachedTo(ds[0].Consumer), ds)
+}
+
+// handOver gives a consumer its deliveries.
+func (h *Host) handOver(a *attached, ds []Delivery) {
+	h.counters.countDeliveries(ds, a.noAck)
+	a.sink.Deliver(ds)
 }
 
 // attachedTo gives a consumer of a delivery. A type that delivers to a consumer
@@ -97,6 +103,11 @@ func (h *Host) attachedTo(id message.ConsumerID) *attached {
 // answer tells publishers, in one call for consecutive publishes of a channel.
 func (h *Host) answer(refs []message.PublishRef, ok bool) {
 	h.answers.given(refs)
+	if ok {
+		h.counters.Confirmed += uint64(len(refs))
+	} else {
+		h.counters.Rejected += uint64(len(refs))
+	}
 	for len(refs) > 0 {
 		r := refs[0]
 		n := 1

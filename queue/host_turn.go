@@ -29,11 +29,13 @@ func (h *Host) turn(events []Event, b *Batch) {
 			in := b.publishes[p : p+r.n]
 			p += r.n
 			h.answers.expect(in)
+			h.counters.Published += uint64(len(in))
 			h.q.Enqueue(in, &h.work.out)
 			h.apply()
 		case runSettle:
 			in := b.settles[s : s+r.n]
 			s += r.n
+			h.counters.countSettles(in)
 			h.q.Settle(in, &h.work.out)
 			h.apply()
 		case runControl:

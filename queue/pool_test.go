@@ -72,7 +72,8 @@ func TestAWorkspaceIsRecycledEmpty(t *testing.T) {
 		w.out.Reject = append(w.out.Reject, message.PublishRef{By: &answers{}})
 		w.out.DeadLetter = append(w.out.DeadLetter, Dead{Msg: m})
 	}
-	w.handOut(w.out.Deliver, func(id message.ConsumerID) *attached { return consumers[id] })
+	w.handOut(w.out.Deliver, func(id message.ConsumerID) *attached { return consumers[id] },
+		func(a *attached, ds []Delivery) { a.sink.Deliver(ds) })
 	w.empty()
 	for id, a := range consumers {
 		require.Len(t, a.sink.(*inbox).take(), 3, "consumer %d", id)

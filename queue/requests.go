@@ -29,7 +29,7 @@ func (h *Host) Consume(c Consumer, sink Sink, attach func(message.ConsumerID), o
 		c.ID = message.ConsumerID(h.ids)
 		attach(c.ID)
 		if err = h.q.Consume(c, &h.work.out); err == nil {
-			h.consumers[c.ID] = &attached{id: c.ID, sink: sink}
+			h.consumers[c.ID] = &attached{id: c.ID, sink: sink, noAck: c.NoAck}
 			ok()
 		}
 	})
@@ -76,7 +76,10 @@ func (h *Host) getter(noAck bool, got func(GetReply), done chan<- struct{}) cont
 		default:
 			asked = true
 			h.asked++
-			h.gets[h.asked] = answer
+			h.gets[h.asked] = func(r GetReply) {
+				h.counters.countGet(r, noAck)
+				answer(r)
+			}
 			h.q.Get(h.asked, noAck, &h.work.out)
 			h.apply()
 		}

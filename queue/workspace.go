@@ -19,8 +19,9 @@ type workspace struct {
 
 // attached is a consumer and where its deliveries go.
 type attached struct {
-	id   message.ConsumerID
-	sink Sink
+	id    message.ConsumerID
+	sink  Sink
+	noAck bool
 	// n counts its deliveries while they are sorted; at is where the next goes.
 	n, at int
 }
@@ -53,7 +54,7 @@ func (w *workspace) empty() {
 }
 
 // handOut gives each consumer what is for it, all at once and in order.
-func (w *workspace) handOut(ds []Delivery, find func(message.ConsumerID) *attached) {
+func (w *workspace) handOut(ds []Delivery, find func(message.ConsumerID) *attached, give func(*attached, []Delivery)) {
 	for i := range ds {
 		a := find(ds[i].Consumer)
 		if a.n == 0 {
@@ -66,7 +67,7 @@ func (w *workspace) handOut(ds []Delivery, find func(message.ConsumerID) *attach
 	for _, a := range w.touched {
 		n := a.n
 		a.n = 0
-		a.sink.Deliver(w.sorted[a.at-n : a.at])
+		give(a, w.sorted[a.at-n:a.at])
 	}
 	clear(w.to)
 	clear(w.touched)
