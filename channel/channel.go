@@ -171,12 +171,14 @@ func (ch *Channel) Flow(active bool) error {
 	if !active {
 		return reply.Errorf(reply.NotImplemented, "active=false")
 	}
+	ch.flush()
 	return nil
 }
 
 // Close ends the channel, whatever the reason: consumers go, what was not
 // acknowledged returns to its queues in order, an open transaction is dropped
-// and confirms that were not sent are lost. It is idempotent.
+// and confirms that were not sent are lost. It is idempotent. Afterwards only
+// Close, Flush, Confirms and Written may be called.
 func (ch *Channel) Close() {
 	ch.flush()
 	ch.mu.Lock()
@@ -186,7 +188,8 @@ func (ch *Channel) Close() {
 	}
 	ch.closed = true
 	consumers := ch.consumers
-	ch.consumers, ch.waiting = nil, nil
+	ch.consumers = nil
+	ch.takeWaiting()
 	ch.mu.Unlock()
 	ch.confirms.Close()
 	for _, c := range consumers {

@@ -45,7 +45,7 @@ func (c *client) Deliver(tag string, first uint64, ds []queue.Delivery) {
 		cost = 0
 	}
 	c.mu.Unlock()
-	c.Written(cost)
+	c.Dropped(cost)
 }
 
 func (c *client) Return(code reply.Code, m *message.Message) {

@@ -3,6 +3,7 @@ package channel
 import (
 	"cmp"
 	"errors"
+	"slices"
 
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/queue"
@@ -45,19 +46,19 @@ func (c *consumer) TryTake(size int) bool {
 	return c.tryTake(size)
 }
 
+// tryTake asks both limits. It takes from the window first, and only if the
+// prefetch has room: a prefetch of which it took the last place in vain would
+// report, once given back, that there is room, and those who then ask again
+// would do the same for ever.
 func (c *consumer) tryTake(size int) bool {
-	if c.noAck {
-		return c.ch.global.TryPass() && c.ch.window.TryTake(Cost(size))
-	}
-	if !c.ch.global.TryTake() {
+	ch, cost := c.ch, Cost(size)
+	if !ch.global.TryPass() || !ch.window.TryTake(cost) {
 		return false
 	}
-	if c.ch.window.TryTake(Cost(size)) {
+	if c.noAck || ch.global.TryTake() {
 		return true
 	}
-	if c.ch.global.Release(1) {
-		c.ch.resume()
-	}
+	ch.Written(cost)
 	return false
 }
 
@@ -93,12 +94,15 @@ func (ch *Channel) Dropped(cost int) { ch.dropped += cost }
 
 // giveBack returns deliveries that came too late for the channel.
 func (c *consumer) giveBack(ds []queue.Delivery) {
-	b := queue.NewBatch()
 	for i := range ds {
 		ds[i].Msg.Release()
-		if !c.noAck {
-			b.Settle(queue.Settle{ID: ds[i].ID, Consumer: c.id, Outcome: queue.Requeue})
-		}
+	}
+	if c.noAck {
+		return // lost, like those that the client never read
+	}
+	b := queue.NewBatch()
+	for i := range ds {
+		b.Settle(queue.Settle{ID: ds[i].ID, Consumer: c.id, Outcome: queue.Requeue})
 	}
 	c.host.PostLater(b)
 }
@@ -108,6 +112,7 @@ func (c *consumer) Cancelled() {
 	ch := c.ch
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
+	ch.stopWaiting(c)
 	if ch.closed || ch.consumers[c.tag] != c {
 		return
 	}
@@ -126,14 +131,30 @@ func (ch *Channel) Written(cost int) {
 // resume lets the queues of waiting consumers try again.
 func (ch *Channel) resume() {
 	ch.mu.Lock()
+	waiting := ch.takeWaiting()
+	ch.mu.Unlock()
+	for _, c := range waiting {
+		c.host.Resume(c.id)
+	}
+}
+
+// takeWaiting empties the list of waiting consumers. The caller holds mu.
+func (ch *Channel) takeWaiting() []*consumer {
 	waiting := ch.waiting
 	ch.waiting = nil
 	for _, c := range waiting {
 		c.waits = false
 	}
-	ch.mu.Unlock()
-	for _, c := range waiting {
-		c.host.Resume(c.id)
+	return waiting
+}
+
+// stopWaiting forgets a consumer whose queue asks for it no more, so that a
+// client cannot pile up waiting ones by cancelling them. The caller holds mu.
+func (ch *Channel) stopWaiting(c *consumer) {
+	if c.waits {
+		c.waits = false
+		i := slices.Index(ch.waiting, c)
+		ch.waiting = slices.Delete(ch.waiting, i, i+1)
 	}
 }
 
@@ -166,11 +187,14 @@ type Consume struct {
 	Tag       string // empty for one of the broker's making
 	NoAck     bool
 	Exclusive bool
-	// Prefetch, if positive, is the consumer's own limit instead of that which
-	// Qos set.
+	// Prefetch, if not 0, is the consumer's own limit instead of that which Qos
+	// set; NoPrefetch is none.
 	Prefetch  int
 	Arguments message.Table
 }
+
+// NoPrefetch is the Prefetch of a consumer without a limit.
+const NoPrefetch = -1
 
 // Consume adds a consumer. ok is called with its tag before its first delivery,
 // possibly on another goroutine but before Consume returns.
@@ -180,14 +204,14 @@ func (ch *Channel) Consume(c Consume, ok func(tag string)) error {
 	if err != nil {
 		return err
 	}
-	if name == replyTo {
-		return reply.Errorf(reply.NotImplemented, "direct reply-to: consuming from '%s'", replyTo)
-	}
 	ch.mu.Lock()
 	taken := ch.consumers[c.Tag] != nil
 	ch.mu.Unlock()
 	if taken {
 		return reply.Errorf(reply.NotAllowed, "attempt to reuse consumer tag '%s'", c.Tag)
+	}
+	if name == replyTo {
+		return reply.Errorf(reply.NotImplemented, "direct reply-to: consuming from '%s'", replyTo)
 	}
 	if err := ch.mayReadQueue(name); err != nil {
 		return err
@@ -245,19 +269,24 @@ func (ch *Channel) CancelAndRequeue(tag string) error {
 	ch.mu.Unlock()
 	ch.settle(entries, queue.Requeue)
 	ch.keepScratch(entries)
+	ch.flush()
 	return nil
 }
 
 // Cancel takes a consumer away. What was delivered to it stays unacknowledged.
-// An unknown tag is fine. ok is called before the queue can be found deleted.
+// An unknown tag is fine.
 func (ch *Channel) Cancel(tag string) error {
 	ch.flush()
 	ch.mu.Lock()
 	c := ch.consumers[tag]
 	delete(ch.consumers, tag)
 	ch.mu.Unlock()
-	if c != nil {
-		c.host.Cancel(c.id)
+	if c == nil {
+		return nil
 	}
+	c.host.Cancel(c.id)
+	ch.mu.Lock()
+	ch.stopWaiting(c)
+	ch.mu.Unlock()
 	return nil
 }

@@ -101,11 +101,11 @@ func (ch *Channel) mayReadTopic(source, key string) error {
 	return ch.topicRefused(source, key)
 }
 
-func (ch *Channel) mayWriteTopic(k *knownExchange, key string) error {
-	if k.x.Type().Name() != "topic" || ch.Access.WriteTopic(k.name, key) {
+func (ch *Channel) mayWriteTopic(k *knownExchange, key []byte) error {
+	if k.x.Type().Name() != "topic" || ch.Access.WriteTopic(k.name, string(key)) {
 		return nil
 	}
-	return ch.topicRefused(k.name, key)
+	return ch.topicRefused(k.name, string(key))
 }
 
 func (ch *Channel) topicRefused(exchange, key string) error {

@@ -3,7 +3,6 @@ package channel
 import (
 	"bytes"
 	"fmt"
-	"strconv"
 
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/queue"
@@ -94,6 +93,9 @@ func (ch *Channel) post(m *message.Message, hosts []*queue.Host, ref message.Pub
 	}
 }
 
+// maxMaxMessageSize is the most that RabbitMQ lets Config.MaxMessageSize be.
+const maxMaxMessageSize = 512 << 20
+
 // checkPublish makes the checks of contract 03 §6 in their order and finds the
 // queues.
 func (ch *Channel) checkPublish(p *Publish) (*route, error) {
@@ -101,10 +103,14 @@ func (ch *Channel) checkPublish(p *Publish) (*route, error) {
 		return nil, reply.Errorf(reply.NotImplemented, "immediate=true")
 	}
 	if p.Size > uint64(ch.MaxMessageSize) {
+		configured := "configured "
+		if ch.MaxMessageSize == maxMaxMessageSize {
+			configured = ""
+		}
 		return nil, reply.Errorf(reply.PreconditionFailed,
-			"message size %d is larger than configured max size %d", p.Size, ch.MaxMessageSize)
+			"message size %d is larger than %smax size %d", p.Size, configured, ch.MaxMessageSize)
 	}
-	rt, k, err := ch.lookupRoute(p.Exchange, p.RoutingKey)
+	k, rt, err := ch.lookup(p.Exchange, p.RoutingKey)
 	if err != nil {
 		return nil, err
 	}
@@ -113,27 +119,18 @@ func (ch *Channel) checkPublish(p *Publish) (*route, error) {
 		return nil, err
 	}
 	p.Msg.SetAttributes(info.persistent, info.priority)
-	if rt == nil || info.extraKeys {
-		rt, err = ch.routeByContent(k, p, info)
+	switch {
+	case info.extraKeys:
+		more, err := senderSelected(p)
 		if err != nil {
 			return nil, err
 		}
+		rt = ch.route(k, p.Msg, append([]string{string(p.RoutingKey)}, more...)...)
+	case rt == nil:
+		rt = ch.route(k, p.Msg, string(p.RoutingKey))
 	}
 	p.Msg.SetRoute(k.name, rt.key)
 	return rt, nil
-}
-
-// routeByContent routes a message whose way depends on more than its key.
-func (ch *Channel) routeByContent(k *knownExchange, p *Publish, info inspected) (*route, error) {
-	key := string(p.RoutingKey)
-	if !info.extraKeys {
-		return ch.routes.compute(ch, k, p.Msg, key), nil
-	}
-	more, err := senderSelected(p)
-	if err != nil {
-		return nil, err
-	}
-	return ch.routes.compute(ch, k, p.Msg, append([]string{key}, more...)...), nil
 }
 
 // inspected is what the broker needs to know of a message's properties.
@@ -194,43 +191,15 @@ func (in *inspector) inspect(ch *Channel, props []byte) (inspected, error) {
 	if s.HasExpiration {
 		return inspected{}, reply.Errorf(reply.NotImplemented, "expiration: per-message TTL")
 	}
-	in.last, in.info = append(in.last[:0], props...), info
+	if len(props) <= maxInspected {
+		in.last, in.info = append(in.last[:0], props...), info
+	}
 	return info, nil
 }
 
-// maxExpiration is the longest TTL RabbitMQ takes, in milliseconds: ten years.
-const maxExpiration = 315360000000
-
-// checkExpiration refuses an expiration that is not a number of milliseconds, in
-// the words of rabbit_basic:parse_expiration/1: digits after an optional sign,
-// as Erlang's string:to_integer reads them.
-func checkExpiration(s string) error {
-	bad := func(why string) error {
-		return reply.Errorf(reply.PreconditionFailed, "invalid expiration '%s': %s", s, why)
-	}
-	i := 0
-	if i < len(s) && (s[i] == '+' || s[i] == '-') {
-		i++
-	}
-	start := i
-	for i < len(s) && s[i] >= '0' && s[i] <= '9' {
-		i++
-	}
-	if i == start {
-		return bad("no_integer")
-	}
-	if i < len(s) {
-		return bad(fmt.Sprintf("{leftover_string,%q}", s[i:]))
-	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	switch {
-	case s[0] == '-' && (n < 0 || err != nil):
-		return bad(fmt.Sprintf("{value_negative,%s}", s))
-	case n > maxExpiration || err != nil:
-		return bad(fmt.Sprintf("{value_too_large,%s}", bytes.TrimPrefix([]byte(s), []byte("+"))))
-	}
-	return nil
-}
+// maxInspected is how many octets of properties are remembered. To look into
+// longer ones anew costs little beside the rest of them.
+const maxInspected = 1 << 10
 
 // senderSelected gives the keys of the CC and BCC headers, and takes BCC out of
 // the message: receivers must not see it (contract 04 §8).

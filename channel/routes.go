@@ -14,10 +14,14 @@ type routes struct {
 	topology, rights uint64
 	exchanges        map[string]*knownExchange
 	last             *knownExchange
+	size             int // exchanges, routes and their queues
 	subject          exchange.Subject
 	found            []*exchange.Destination
 	once             route // of a message whose way is not remembered
 }
+
+// maxRemembered is how large routes.size may be. A single route may be larger.
+const maxRemembered = 4096
 
 // knownExchange is an exchange that this channel may publish to.
 type knownExchange struct {
@@ -26,9 +30,6 @@ type knownExchange struct {
 	// routes are the known ways by routing key.
 	routes map[string]*route
 	last   *route
-	// byContent says that messages to this exchange have to be looked at: the key
-	// alone does not tell their way.
-	byContent bool
 }
 
 // route is where one routing key leads.
@@ -37,44 +38,33 @@ type route struct {
 	hosts []*queue.Host
 }
 
-const (
-	maxExchanges = 64
-	maxRoutes    = 1024
-)
-
-// lookupRoute finds the exchange, checks that the user may write to it, and
-// gives the remembered route, or nil if the message has to be looked at.
-func (ch *Channel) lookupRoute(name, key []byte) (*route, *knownExchange, error) {
+// lookup finds the exchange, checks that the user may publish to it with that
+// key, and gives the remembered route, or nil if there is none.
+func (ch *Channel) lookup(name, key []byte) (*knownExchange, *route, error) {
 	r := &ch.routes
 	topology, rights := ch.VHost.Exchanges().Generation(), ch.Access.Generation()
 	if topology != r.topology || rights != r.rights {
 		r.topology, r.rights = topology, rights
-		r.exchanges, r.last = nil, nil
+		r.forget()
 	}
 	k := r.last
 	if k == nil || k.name != string(name) {
-		k = r.exchanges[string(name)]
-	}
-	if k == nil {
-		var err error
-		if k, err = ch.knowExchange(string(name)); err != nil {
-			return nil, nil, err
+		if k = r.exchanges[string(name)]; k == nil {
+			var err error
+			if k, err = ch.knowExchange(string(name)); err != nil {
+				return nil, nil, err
+			}
 		}
+		r.last = k
 	}
-	r.last = k
 	if rt := k.last; rt != nil && rt.key == string(key) {
-		return rt, k, nil
+		return k, rt, nil
 	}
-	rt := k.routes[string(key)]
-	if rt == nil {
-		s := string(key)
-		if err := ch.mayWriteTopic(k, s); err != nil {
-			return nil, nil, err
-		}
-		rt = ch.routeByKey(k, s)
+	if rt := k.routes[string(key)]; rt != nil {
+		k.last = rt
+		return k, rt, nil
 	}
-	k.last = rt
-	return rt, k, nil
+	return k, nil, ch.mayWriteTopic(k, key)
 }
 
 func (ch *Channel) knowExchange(name string) (*knownExchange, error) {
@@ -89,52 +79,68 @@ func (ch *Channel) knowExchange(name string) (*knownExchange, error) {
 		return nil, reply.Errorf(reply.AccessRefused,
 			"cannot publish to internal exchange '%s' in vhost '%s'", name, ch.VHost.Name())
 	}
-	r := &ch.routes
-	if r.exchanges == nil || len(r.exchanges) >= maxExchanges {
-		r.exchanges = map[string]*knownExchange{}
-	}
 	k := &knownExchange{name: x.Name(), x: x}
-	r.exchanges[k.name] = k
+	ch.routes.makeRoom(1)
+	ch.routes.keep(k)
 	return k, nil
 }
 
-// routeByKey routes a message by its key alone, and remembers the way. It gives
-// nil if the key alone does not tell.
-func (ch *Channel) routeByKey(k *knownExchange, key string) *route {
-	if k.byContent {
-		return nil
-	}
+// route finds the way of a message, and remembers it if it depends on the key
+// alone. The first key is the primary one. The result is good until the next
+// call.
+func (ch *Channel) route(k *knownExchange, m *message.Message, keys ...string) *route {
 	r := &ch.routes
-	r.subject.Reset(nil, key)
-	hosts, byKey := r.resolve(ch, k.x, nil)
-	if !byKey {
-		k.byContent = true
-		return nil
+	m.SetRoute(k.name, keys[0]) // for types from outside, which see the message
+	r.subject.Reset(m, keys...)
+	found, byKey := ch.VHost.Exchanges().Route(k.x, &r.subject, r.found[:0])
+	r.subject.Reset(nil)
+	rt := &r.once
+	if byKey && len(keys) == 1 {
+		rt = &route{hosts: make([]*queue.Host, 0, len(found))}
 	}
-	rt := &route{key: key, hosts: hosts}
-	if k.routes == nil || len(k.routes) >= maxRoutes {
-		k.routes = map[string]*route{}
+	rt.key, rt.hosts = keys[0], rt.hosts[:0]
+	for _, d := range found {
+		rt.hosts = append(rt.hosts, d.Target.(*queue.Host))
 	}
-	k.routes[key] = rt
+	clear(found)
+	r.found = found
+	if rt != &r.once {
+		r.remember(k, rt)
+	}
 	return rt
 }
 
-// compute routes a message that has to be looked at. The first key is the
-// primary one. The result is good until the next call.
-func (r *routes) compute(ch *Channel, k *knownExchange, m *message.Message, keys ...string) *route {
-	r.subject.Reset(m, keys...)
-	hosts, _ := r.resolve(ch, k.x, r.once.hosts[:0])
-	r.subject.Reset(nil)
-	r.once = route{key: keys[0], hosts: hosts}
-	return &r.once
+func (r *routes) remember(k *knownExchange, rt *route) {
+	if r.makeRoom(1 + len(rt.hosts)) {
+		k.routes = nil
+		r.keep(k)
+	}
+	if k.routes == nil {
+		k.routes = map[string]*route{}
+	}
+	k.routes[rt.key] = rt
+	k.last = rt
 }
 
-// resolve routes the subject and appends the queues to hosts.
-func (r *routes) resolve(ch *Channel, x *exchange.Exchange, hosts []*queue.Host) (_ []*queue.Host, byKey bool) {
-	r.found, byKey = ch.VHost.Exchanges().Route(x, &r.subject, r.found[:0])
-	for _, d := range r.found {
-		hosts = append(hosts, d.Target.(*queue.Host))
+// makeRoom counts what is to be remembered, and reports whether everything else
+// had to be forgotten for it.
+func (r *routes) makeRoom(n int) (forgot bool) {
+	forgot = r.size+n > maxRemembered
+	if forgot {
+		r.forget()
 	}
-	clear(r.found)
-	return hosts, byKey
+	r.size += n
+	return forgot
+}
+
+func (r *routes) keep(k *knownExchange) {
+	if r.exchanges == nil {
+		r.exchanges = map[string]*knownExchange{}
+	}
+	r.exchanges[k.name] = k
+}
+
+func (r *routes) forget() {
+	r.exchanges, r.last, r.size = nil, nil, 0
+	clear(r.once.hosts[:cap(r.once.hosts)])
 }

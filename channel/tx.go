@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 
@@ -14,6 +15,7 @@ func (ch *Channel) ConfirmSelect() error {
 	if ch.tx != nil {
 		return reply.Errorf(reply.PreconditionFailed, "cannot switch from tx to confirm mode")
 	}
+	ch.flush()
 	ch.confirmed = true
 	return nil
 }
@@ -31,8 +33,9 @@ type heldPublish struct {
 	mandatory bool
 }
 
+// heldSettle is what was settled in a row with the same outcome.
 type heldSettle struct {
-	unackedEntry
+	entries []unackedEntry
 	outcome queue.Outcome
 }
 
@@ -41,9 +44,12 @@ func (t *transaction) publish(p *Publish, rt *route) {
 }
 
 func (t *transaction) settle(es []unackedEntry, o queue.Outcome) {
-	for _, e := range es {
-		t.settles = append(t.settles, heldSettle{e, o})
+	if n := len(t.settles); n > 0 && t.settles[n-1].outcome == o {
+		last := &t.settles[n-1]
+		last.entries = append(last.entries, es...)
+		return
 	}
+	t.settles = append(t.settles, heldSettle{slices.Clone(es), o})
 }
 
 // drop forgets the transaction: its deliveries are unsettled again.
@@ -51,16 +57,11 @@ func (t *transaction) drop(ch *Channel) {
 	for _, p := range t.publishes {
 		p.msg.Release()
 	}
-	es := make([]unackedEntry, 0, len(t.settles))
+	var es []unackedEntry
 	for _, s := range t.settles {
-		es = append(es, s.unackedEntry)
+		es = append(es, s.entries...)
 	}
-	slices.SortFunc(es, func(a, b unackedEntry) int {
-		if a.tag < b.tag {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(es, func(a, b unackedEntry) int { return cmp.Compare(a.tag, b.tag) })
 	*t = transaction{}
 	ch.mu.Lock()
 	ch.unacked.restore(es)
@@ -72,6 +73,7 @@ func (ch *Channel) TxSelect() error {
 	if ch.confirmed {
 		return reply.Errorf(reply.PreconditionFailed, "cannot switch from confirm to tx mode")
 	}
+	ch.flush()
 	if ch.tx == nil {
 		ch.tx = &transaction{}
 	}
@@ -106,7 +108,7 @@ func (ch *Channel) TxCommit() error {
 		ch.post(p.msg, p.hosts, message.PublishRef{By: w, Seq: uint64(i + 1)})
 	}
 	for _, s := range t.settles {
-		ch.settle([]unackedEntry{s.unackedEntry}, s.outcome)
+		ch.settle(s.entries, s.outcome)
 	}
 	ch.flush()
 	w.Confirm(0, 0) // the one it was made with

@@ -14,7 +14,9 @@ type unackedEntry struct {
 }
 
 // unacked are the unsettled deliveries of a channel in the order of their tags,
-// in a ring: they come at the end and mostly leave at the front.
+// in a ring: they come at the end and mostly leave at the front. Its memory
+// follows the number of the unsettled: one that is never settled does not keep
+// what is settled behind it.
 type unacked struct {
 	ring []unackedEntry // its length is a power of two
 	head int
@@ -26,19 +28,30 @@ func (u *unacked) at(i int) *unackedEntry { return &u.ring[(u.head+i)&(len(u.rin
 
 func (u *unacked) push(e unackedEntry) {
 	if u.n == len(u.ring) {
-		u.resize(max(16, 2*len(u.ring)))
+		u.rebuild()
 	}
 	u.n++
 	u.live++
 	*u.at(u.n - 1) = e
 }
 
-func (u *unacked) resize(size int) {
-	ring := make([]unackedEntry, size)
-	for i := range u.n {
-		ring[i] = *u.at(i)
+// keptRing is how long a ring may be that has far more room than it needs.
+const keptRing = 1024
+
+// rebuild drops the settled entries from the middle too, into a ring that is
+// half full at the most.
+func (u *unacked) rebuild() {
+	size := 16
+	for size < 2*u.live {
+		size *= 2
 	}
-	u.ring, u.head = ring, 0
+	ring := make([]unackedEntry, 0, size)
+	for i := range u.n {
+		if e := u.at(i); e.host != nil {
+			ring = append(ring, *e)
+		}
+	}
+	u.ring, u.head, u.n = ring[:size], 0, len(ring)
 }
 
 // find gives the place of a tag, or of the first one above it.
@@ -123,13 +136,14 @@ func (u *unacked) restore(es []unackedEntry) {
 	}
 }
 
-// trim drops settled entries from the front.
+// trim drops settled entries from the front, and the memory of a burst once most
+// of it is settled.
 func (u *unacked) trim() {
 	for u.n > 0 && u.at(0).host == nil {
 		u.head = (u.head + 1) & (len(u.ring) - 1)
 		u.n--
 	}
-	if u.n == 0 && len(u.ring) > 4096 {
-		*u = unacked{} // a burst must not keep its memory
+	if len(u.ring) > keptRing && u.live <= len(u.ring)/8 {
+		u.rebuild()
 	}
 }

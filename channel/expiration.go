@@ -1,0 +1,58 @@
+package channel
+
+import (
+	"fmt"
+	"math/big"
+	"strings"
+
+	"github.com/warrenmq/warren/reply"
+)
+
+// maxExpiration is the longest TTL RabbitMQ takes, in milliseconds: ten years.
+const maxExpiration = 315360000000
+
+// checkExpiration refuses an expiration that is not a number of milliseconds, in
+// the words of rabbit_basic:parse_expiration/1: digits after an optional sign,
+// as Erlang's string:to_integer reads them.
+func checkExpiration(s string) error {
+	bad := func(format string, args ...any) error {
+		return reply.Errorf(reply.PreconditionFailed, "invalid expiration '%s': %s", s, fmt.Sprintf(format, args...))
+	}
+	sign := 0
+	if s != "" && (s[0] == '+' || s[0] == '-') {
+		sign = 1
+	}
+	rest := strings.TrimLeft(s[sign:], "0123456789")
+	if rest == s[sign:] {
+		return bad("no_integer")
+	}
+	if rest != "" {
+		return bad("{leftover_string,%s}", erlangString(rest))
+	}
+	n, _ := new(big.Int).SetString(s, 10) // of a sign and digits, as they are there
+	switch {
+	case n.Sign() < 0:
+		return bad("{value_negative,%s}", n)
+	case n.Cmp(big.NewInt(maxExpiration)) > 0:
+		return bad("{value_too_large,%s}", n)
+	}
+	return nil
+}
+
+// erlangString prints octets as Erlang's ~p does: as a string if Latin-1 has a
+// character for each of them, else as a list of numbers.
+func erlangString(s string) string {
+	quoted := []byte{'"'}
+	for i := range len(s) {
+		c := s[i]
+		if e := strings.IndexByte("\"\\\n\r\t\v\b\f\x1b", c); e >= 0 {
+			quoted = append(quoted, '\\', `"\nrtvbfe`[e])
+			continue
+		}
+		if c < ' ' || c >= 0x7f && c < 0xa0 {
+			return strings.ReplaceAll(fmt.Sprint([]byte(s)), " ", ",")
+		}
+		quoted = append(quoted, c)
+	}
+	return string(append(quoted, '"'))
+}
