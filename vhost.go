@@ -53,6 +53,10 @@ func (v *vhost) Queue(name string) (*queue.Host, bool) {
 	return d.Target.(*queue.Host), true
 }
 
+func (v *vhost) noQueue(name string) error {
+	return reply.Errorf(reply.NotFound, "no queue '%s' in vhost '%s'", name, v.name)
+}
+
 func (v *vhost) CheckQueueLimit(name string) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()

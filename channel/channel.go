@@ -74,9 +74,7 @@ type Channel struct {
 
 	// What follows belongs to the goroutine that calls the methods.
 	lastQueue string // the queue declared last, for the empty queue name
-	prefetch  int    // of consumers to come
 	seq       uint64 // publishes counted for confirms
-	confirmed bool   // confirm.select was called
 	tx        *transaction
 	routes    routes
 	props     inspector
@@ -86,6 +84,7 @@ type Channel struct {
 	settled   []unackedEntry  // scratch
 
 	mu        sync.Mutex
+	mode      Mode // changed by the methods only
 	closed    bool
 	tag       uint64 // the last delivery tag
 	unacked   unacked

@@ -25,6 +25,7 @@ type consumer struct {
 	tag   string
 	host  *queue.Host
 	noAck bool
+	spec  queue.Consumer     // as its queue was asked
 	id    message.ConsumerID // set in the queue's turn before the first delivery
 	waits bool               // stands in ch.waiting; guarded by ch.mu
 }
@@ -172,7 +173,7 @@ func (ch *Channel) Qos(size uint32, count int, global bool) error {
 		ch.mu.Unlock()
 		opened = ch.global.SetLimit(count, n)
 	} else {
-		ch.prefetch = count
+		ch.setMode(func(m *Mode) { m.Prefetch = count })
 		opened = ch.global.SetLimit(0, 0)
 	}
 	if opened {
@@ -233,13 +234,14 @@ func (ch *Channel) Consume(c Consume, ok func(tag string)) error {
 		tag = generated("amq.ctag-")
 	}
 	cons := &consumer{ch: ch, tag: tag, host: h, noAck: c.NoAck}
+	cons.spec = queue.Consumer{
+		Tag: tag, NoAck: c.NoAck, Exclusive: c.Exclusive,
+		Prefetch: cmp.Or(c.Prefetch, ch.mode.Prefetch), Arguments: c.Arguments, Gate: cons,
+	}
 	ch.mu.Lock()
 	ch.consumers[tag] = cons
 	ch.mu.Unlock()
-	err = h.Consume(queue.Consumer{
-		Tag: tag, NoAck: c.NoAck, Exclusive: c.Exclusive,
-		Prefetch: cmp.Or(c.Prefetch, ch.prefetch), Arguments: c.Arguments, Gate: cons,
-	}, cons, func(id message.ConsumerID) { cons.id = id }, func() { ok(tag) })
+	err = h.Consume(cons.spec, cons, func(id message.ConsumerID) { cons.id = id }, func() { ok(tag) })
 	if err == nil {
 		return nil
 	}

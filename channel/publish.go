@@ -49,14 +49,14 @@ func (ch *Channel) Publish(p *Publish) error {
 			p.Msg.Release()
 			return reply.Errorf(reply.PreconditionFailed, "cannot switch from tx to confirm mode")
 		}
-		ch.tx.publish(p, rt)
+		ch.tx.publish(ch, p, rt)
 		return nil
 	}
 	var ref message.PublishRef
 	switch {
 	case p.Confirm != nil:
 		ref = message.PublishRef{By: p.Confirm, Seq: 1}
-	case ch.confirmed:
+	case ch.mode.Confirm:
 		ch.seq++
 		ref = message.PublishRef{By: ch.confirms, Seq: ch.seq}
 	}
@@ -64,7 +64,7 @@ func (ch *Channel) Publish(p *Publish) error {
 	switch {
 	case p.Confirm != nil:
 		p.Confirm.Routed(len(rt.hosts))
-	case ch.confirmed:
+	case ch.mode.Confirm:
 		ch.confirms.Add(ch.seq, len(rt.hosts))
 	}
 	ch.post(p.Msg, rt.hosts, ref)

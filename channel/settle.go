@@ -49,7 +49,7 @@ func (ch *Channel) settleTags(tag uint64, multiple bool, o queue.Outcome) error 
 		return reply.Errorf(reply.PreconditionFailed, "unknown delivery tag %d", tag)
 	}
 	if ch.tx != nil {
-		ch.tx.settle(entries, o)
+		ch.tx.settle(ch, entries, o)
 	} else {
 		ch.settle(entries, o)
 	}

@@ -16,7 +16,7 @@ func (ch *Channel) ConfirmSelect() error {
 		return reply.Errorf(reply.PreconditionFailed, "cannot switch from tx to confirm mode")
 	}
 	ch.flush()
-	ch.confirmed = true
+	ch.setMode(func(m *Mode) { m.Confirm = true })
 	return nil
 }
 
@@ -39,11 +39,13 @@ type heldSettle struct {
 	outcome queue.Outcome
 }
 
-func (t *transaction) publish(p *Publish, rt *route) {
+func (t *transaction) publish(ch *Channel, p *Publish, rt *route) {
+	ch.setMode(func(m *Mode) { m.UncommittedPublishes++ })
 	t.publishes = append(t.publishes, heldPublish{p.Msg, slices.Clone(rt.hosts), p.Mandatory})
 }
 
-func (t *transaction) settle(es []unackedEntry, o queue.Outcome) {
+func (t *transaction) settle(ch *Channel, es []unackedEntry, o queue.Outcome) {
+	ch.setMode(func(m *Mode) { m.UncommittedAcks += len(es) })
 	if n := len(t.settles); n > 0 && t.settles[n-1].outcome == o {
 		last := &t.settles[n-1]
 		last.entries = append(last.entries, es...)
@@ -62,20 +64,27 @@ func (t *transaction) drop(ch *Channel) {
 		es = append(es, s.entries...)
 	}
 	slices.SortFunc(es, func(a, b unackedEntry) int { return cmp.Compare(a.tag, b.tag) })
-	*t = transaction{}
+	ch.begin()
 	ch.mu.Lock()
 	ch.unacked.restore(es)
 	ch.mu.Unlock()
 }
 
+// begin begins an empty transaction.
+func (ch *Channel) begin() {
+	*ch.tx = transaction{}
+	ch.setMode(func(m *Mode) { m.UncommittedPublishes, m.UncommittedAcks = 0, 0 })
+}
+
 // TxSelect makes the channel transactional.
 func (ch *Channel) TxSelect() error {
-	if ch.confirmed {
+	if ch.mode.Confirm {
 		return reply.Errorf(reply.PreconditionFailed, "cannot switch from confirm to tx mode")
 	}
 	ch.flush()
 	if ch.tx == nil {
 		ch.tx = &transaction{}
+		ch.setMode(func(m *Mode) { m.Transactional = true })
 	}
 	return nil
 }
@@ -100,7 +109,7 @@ func (ch *Channel) TxCommit() error {
 	}
 	ch.flush()
 	t := *ch.tx
-	*ch.tx = transaction{}
+	ch.begin()
 	w := &commitWait{done: make(chan struct{}), open: 1}
 	for i, p := range t.publishes {
 		ch.returnUnroutable(p.msg, p.hosts, p.mandatory)

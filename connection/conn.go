@@ -107,6 +107,7 @@ type Conn struct {
 	last     *session   // the session of the last frame
 	dirty    []*session // those with something to flush
 
+	view      view
 	name      string        // "127.0.0.1:50000 -> 127.0.0.1:5672"
 	given     string        // the name the client gave itself
 	received  atomic.Uint64 // octets
@@ -152,6 +153,10 @@ func New(id uint64, nc net.Conn, cfg Config) *Conn {
 		forced:   make(chan *reply.Error, 1), broken: make(chan error, 1),
 		kill: make(chan struct{}), done: make(chan struct{}),
 		frameMax: wire.FrameMinSize,
+	}
+	c.view.info = Info{
+		Name: c.name, State: stateHeader.String(), LocalAddr: nc.LocalAddr(), PeerAddr: nc.RemoteAddr(),
+		ConnectedAt: time.Now(), FrameMax: c.frameMax,
 	}
 	c.in = newInput(nc, &c.received)
 	_, tcp := nc.(*net.TCPConn)

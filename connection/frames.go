@@ -172,7 +172,7 @@ func (c *Conn) sendClose(e *reply.Error) {
 		c.Broker.Release(c)
 		c.vhost = nil
 	}
-	c.state = stateClosed
+	c.enter(stateClosed)
 	c.send(&wire.ConnectionClose{ReplyCode: uint16(e.Code), ReplyText: e.ReplyText(), ClassID: e.Class, MethodID: e.Method})
 }
 
@@ -303,7 +303,7 @@ func (c *Conn) closedByClient() error {
 	c.endSessions()
 	c.Broker.Release(c)
 	c.vhost = nil
-	c.state = stateClosed
+	c.enter(stateClosed)
 	c.send(&wire.ConnectionCloseOK{})
 	c.orderly = true
 	return c.awaitCloseOK(c.closeWait())

@@ -41,7 +41,7 @@ func (c *Conn) readHeader() error {
 		c.out.octets(wire.ProtocolHeader)
 		return errEnd
 	}
-	c.state = stateStarting
+	c.enter(stateStarting)
 	return nil
 }
 
@@ -97,7 +97,10 @@ func (c *Conn) startOK(m *wire.ConnectionStartOK) error {
 		return c.loginFailed(err)
 	}
 	c.user = user
-	c.state = stateTuning
+	c.view.show(func(i *Info) {
+		i.User, i.Mechanism, i.ClientName, i.ClientProperties = user.Name(), m.Mechanism, c.given, m.ClientProperties
+	})
+	c.enter(stateTuning)
 	c.send(&wire.ConnectionTune{ChannelMax: c.ChannelMax, FrameMax: c.FrameMax, Heartbeat: c.Heartbeat})
 	return nil
 }
@@ -134,8 +137,11 @@ func (c *Conn) tuneOK(m *wire.ConnectionTuneOK) error {
 		return errEnd
 	}
 	c.channelMax, c.frameMax, c.heartbeat = m.ChannelMax, m.FrameMax, m.Heartbeat
+	c.view.show(func(i *Info) {
+		i.ChannelMax, i.FrameMax, i.Heartbeat = m.ChannelMax, m.FrameMax, m.Heartbeat
+	})
 	c.out.setFrameMax(m.FrameMax)
-	c.state = stateOpening
+	c.enter(stateOpening)
 	c.startHeartbeats()
 	return nil
 }
@@ -167,7 +173,8 @@ func (c *Conn) open(m *wire.ConnectionOpen) error {
 		return c.fault(nil, reply.From(err).With(wire.ConnectionOpenID.Class(), wire.ConnectionOpenID.Method()))
 	}
 	c.vhostName, c.vhost, c.access = m.VirtualHost, vhost, access
-	c.state = stateRunning
+	c.view.show(func(i *Info) { i.VHost = m.VirtualHost })
+	c.enter(stateRunning)
 	c.send(&wire.ConnectionOpenOK{})
 	c.log(slog.LevelInfo, fmt.Sprintf("connection (%s): user '%s' authenticated and granted access to vhost '%s'",
 		c.longName(), c.user.Name(), m.VirtualHost))

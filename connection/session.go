@@ -69,6 +69,7 @@ func notAllowed(format string, args ...any) error {
 // forget frees the channel number.
 func (c *Conn) forget(s *session) {
 	delete(c.sessions, s.number)
+	c.view.closed(s.number)
 	c.last = nil
 }
 
@@ -87,6 +88,7 @@ func (s *session) open() {
 		VHost: c.vhost, Access: c.access, User: c.user.Name(), Impersonator: c.user.MayImpersonate(),
 		Connection: c.id, Out: s, MaxMessageSize: c.MaxMessageSize, MaxUnsent: c.MaxUnsent,
 	})
+	c.view.opened(s.number, s.ch)
 	s.send(&wire.ChannelOpenOK{})
 }
 
@@ -95,6 +97,7 @@ func (c *Conn) endSessions() {
 	for _, s := range c.sessions {
 		if s.ch != nil {
 			s.ch.Close()
+			c.view.closed(s.number)
 		}
 		s.content.drop()
 	}

@@ -1,8 +1,12 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -29,6 +33,11 @@ type LocalConfig struct {
 	// MaxChannels is the user's limit of channels; a negative one, and a nil
 	// function, is none.
 	MaxChannels func() int
+	// Single says that the connection is only there for the one channel it has,
+	// and ends with it when that is refused something.
+	Single bool
+	// Logger hears of panics in a user's own exchange types; nil is silence.
+	Logger *slog.Logger
 	// ServerProperties are what connection.start would say of the broker.
 	ServerProperties message.Table
 	// Release is called once, when the connection has ended and its channels are
@@ -44,12 +53,16 @@ type Local struct {
 
 	mu       sync.Mutex
 	channels map[*Memory]struct{}
-	err      error // why it was closed
+	opened   uint64 // channels so far
+	err      error  // why it was closed
 	done     chan struct{}
 }
 
 // NewLocal makes a connection.
 func NewLocal(cfg LocalConfig) *Local {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	return &Local{cfg: cfg, channels: map[*Memory]struct{}{}, done: make(chan struct{})}
 }
 
@@ -88,6 +101,8 @@ func (l *Local) channel() (*Memory, error) {
 		Connection: l.cfg.ID, Out: (*out)(m),
 		MaxMessageSize: l.cfg.MaxMessageSize, MaxUnsent: l.cfg.MaxUnsent,
 	})
+	l.opened++
+	m.number = l.opened
 	l.channels[m] = struct{}{}
 	return m, nil
 }
@@ -122,6 +137,19 @@ func (l *Local) forget(m *Memory) {
 	l.mu.Lock()
 	delete(l.channels, m)
 	l.mu.Unlock()
+}
+
+// Info gives what can be seen of the connection's open channels, the oldest first.
+func (l *Local) Info() []channel.Info {
+	l.mu.Lock()
+	open := slices.Collect(maps.Keys(l.channels))
+	l.mu.Unlock()
+	slices.SortFunc(open, func(a, b *Memory) int { return cmp.Compare(a.number, b.number) })
+	infos := make([]channel.Info, 0, len(open))
+	for _, m := range open {
+		infos = append(infos, m.ch.Info())
+	}
+	return infos
 }
 
 // Done is closed when the connection has ended and nothing of it is left.

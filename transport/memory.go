@@ -3,6 +3,9 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
 	"sync"
 
 	"github.com/warrenmq/warren/channel"
@@ -21,14 +24,16 @@ var ErrClosed = errors.New("channel or connection is closed")
 // What RabbitMQ answers by closing the channel, or the connection, does so here:
 // the call that was refused gets the *reply.Error, and so do all later ones.
 type Memory struct {
-	conn *Local
-	lock lock // held by who calls ch
-	ch   *channel.Channel
-	pub  channel.Publish // scratch of Publish
+	conn   *Local
+	number uint64 // which of the connection's channels it is
+	lock   lock   // held by who calls ch
+	ch     *channel.Channel
+	pub    channel.Publish // scratch of Publish
 
 	mu      sync.Mutex
 	inboxes map[string]*Inbox
 	returns []Returned
+	held    int         // octets of the bodies in returns
 	onEvent func(Event) // see Notify
 	err     error
 	done    chan struct{}
@@ -48,7 +53,8 @@ func (m *Memory) Do(ctx context.Context, f func(*channel.Channel) error) error {
 	if err := m.enter(ctx); err != nil {
 		return err
 	}
-	return m.leave(ctx, f(m.ch))
+	full, err := m.run(func() error { return f(m.ch) })
+	return m.leave(ctx, full, err)
 }
 
 // enter takes the lock of an open channel.
@@ -66,20 +72,36 @@ func (m *Memory) enter(ctx context.Context) error {
 	return nil
 }
 
-// leave hands over what was collected, gives the lock back, and waits for queues
-// that are behind. If ctx ends meanwhile, what was handed over stays so.
-func (m *Memory) leave(ctx context.Context, err error) error {
-	if err != nil {
-		m.lock.unlock()
-		return m.refused(err)
+// run calls f, hands over what was collected and gives the lock back, which the
+// caller has taken. An exchange type of a user's own runs in it: if it panics,
+// the connection ends as it does over a socket, and nobody waits for the lock.
+func (m *Memory) run(f func() error) (full <-chan struct{}, err error) {
+	defer m.lock.unlock()
+	defer func() {
+		if v := recover(); v != nil {
+			m.conn.cfg.Logger.Error(fmt.Sprintf("channel of the program: panic: %v", v),
+				slog.String("stack", string(debug.Stack())))
+			err = &reply.Error{Code: reply.InternalError, NoMethod: true}
+		}
+	}()
+	if err := f(); err != nil {
+		return nil, err
 	}
-	full := m.ch.Flush()
-	m.lock.unlock()
-	if full == nil {
+	return m.ch.Flush(), nil
+}
+
+// leave waits for queues that are behind. If ctx or the channel ends meanwhile,
+// what was handed over stays so.
+func (m *Memory) leave(ctx context.Context, full <-chan struct{}, err error) error {
+	switch {
+	case err != nil:
+		return m.refused(err)
+	case full == nil:
 		return nil
 	}
 	select {
 	case <-full:
+	case <-m.done:
 	case <-ctx.Done(): // the call did what it should; the next one waits
 	}
 	return nil
@@ -88,7 +110,7 @@ func (m *Memory) leave(ctx context.Context, err error) error {
 // refused ends what an AMQP client would see ended.
 func (m *Memory) refused(err error) error {
 	e := reply.From(err)
-	if e.Code.Hard() {
+	if e.Code.Hard() || m.conn.cfg.Single {
 		m.conn.Close(e)
 	} else {
 		m.conn.forget(m)
@@ -104,13 +126,16 @@ func (m *Memory) Publish(ctx context.Context, exchange, key string, mandatory bo
 		msg.Release()
 		return err
 	}
-	p := &m.pub
-	p.Exchange = append(p.Exchange[:0], exchange...)
-	p.RoutingKey = append(p.RoutingKey[:0], key...)
-	p.Mandatory, p.Msg, p.Size, p.Confirm = mandatory, msg, uint64(msg.Size()), confirm
-	err := m.ch.Publish(p)
-	p.Msg, p.Confirm = nil, nil
-	return m.leave(ctx, err)
+	full, err := m.run(func() error {
+		p := &m.pub
+		p.Exchange = append(p.Exchange[:0], exchange...)
+		p.RoutingKey = append(p.RoutingKey[:0], key...)
+		p.Mandatory, p.Msg, p.Size, p.Confirm = mandatory, msg, uint64(msg.Size()), confirm
+		err := m.ch.Publish(p)
+		p.Msg, p.Confirm = nil, nil
+		return err
+	})
+	return m.leave(ctx, full, err)
 }
 
 // Close closes the channel: consumers end, unsettled deliveries return to their
@@ -215,8 +240,27 @@ func (m *Memory) TakeReturns() []Returned {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	rs := m.returns
-	m.returns = nil
+	m.returns, m.held = nil, 0
 	return rs
+}
+
+// TakeReturn is TakeReturns for the oldest one; ok is false if there is none.
+func (m *Memory) TakeReturn() (r Returned, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.returns) == 0 {
+		return r, false
+	}
+	return m.takeReturn(), true
+}
+
+// takeReturn takes the oldest one. The caller holds mu.
+func (m *Memory) takeReturn() Returned {
+	r := m.returns[0]
+	m.returns[0] = Returned{}
+	m.returns = m.returns[1:]
+	m.held -= r.Msg.Size()
+	return r
 }
 
 // out is the Memory as its channel sees it.
@@ -237,9 +281,12 @@ func (o *out) Deliver(consumerTag string, first uint64, ds []queue.Delivery) {
 	}
 }
 
-// maxReturns is how many returned messages wait to be taken; the oldest go first
-// when nobody takes them.
-const maxReturns = 1024
+// How many returned messages wait to be taken, and how many octets of bodies,
+// though one may that is larger; the oldest go first when nobody takes them.
+const (
+	maxReturns = 1024
+	maxHeld    = 1 << 20
+)
 
 func (o *out) Return(code reply.Code, msg *message.Message) {
 	m := (*Memory)(o)
@@ -249,9 +296,9 @@ func (o *out) Return(code reply.Code, msg *message.Message) {
 		msg.Release()
 		return
 	}
-	if len(m.returns) == maxReturns {
-		m.returns[0].Msg.Release()
-		m.returns = append(m.returns[:0], m.returns[1:]...)
+	m.held += msg.Size()
+	for n := len(m.returns); n == maxReturns || n > 0 && m.held > maxHeld; n = len(m.returns) {
+		m.takeReturn().Msg.Release()
 	}
 	m.returns = append(m.returns, Returned{code, msg})
 	m.mu.Unlock()
