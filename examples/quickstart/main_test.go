@@ -1,0 +1,31 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestWhatIsPublishedIsReceived(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	require.NoError(t, run(t.Context(), &out), out.String())
+	require.Equal(t, `confirmed 3
+received hello Ada
+received hello Edsger
+received hello Grace
+left 0
+`, out.String())
+}
+
+func TestAnEndOfPatienceIsAnError(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, run(ctx, &bytes.Buffer{}), context.Canceled)
+}
