@@ -251,6 +251,7 @@ func TestOfficialClientsMethodsAreUnderstood(t *testing.T) {
 		require.NoError(t, ch.Ack(1, true))
 		require.NoError(t, ch.Nack(2, false, true))
 		require.NoError(t, ch.Reject(3, true))
+		//lint:ignore SA1019 it is deprecated for those who write clients, and still a method of the protocol
 		require.NoError(t, ch.Recover(true))
 		require.NoError(t, ch.Flow(true))
 		require.NoError(t, ch.Tx())
