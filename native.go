@@ -22,17 +22,20 @@ import (
 // would close an AMQP channel closes it: the call that was refused returns an
 // *Error, and so do all calls after it.
 type Channel struct {
-	m    *transport.Memory
-	conn *transport.Local
+	m        *transport.Memory
+	conn     *transport.Local
+	returned chan struct{} // has one place; see Returns
 }
 
 // Channel opens a channel. It is open until Close, until a call is refused, or
-// until the broker ends.
+// until the broker ends. With User, the error is RabbitMQ's refusal (530) where
+// that user may not use the virtual host, and wraps auth.ErrNoUser where there is
+// no such user.
 func (b *Broker) Channel(ctx context.Context, options ...ChannelOption) (*Channel, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	s := channelSettings{vhost: auth.DefaultVHost}
+	s := channelSettings{vhost: auth.DefaultVHost, single: true}
 	for _, o := range options {
 		o.channel(&s)
 	}
@@ -44,7 +47,13 @@ func (b *Broker) Channel(ctx context.Context, options ...ChannelOption) (*Channe
 	if err != nil {
 		return nil, fmt.Errorf("warren: open a channel: %w", err)
 	}
-	return &Channel{m: m, conn: conn}, nil
+	c := &Channel{m: m, conn: conn, returned: make(chan struct{}, 1)}
+	m.Notify(func(e transport.Event) {
+		if e.Kind == transport.MessageReturned {
+			c.wakeReturns()
+		}
+	})
+	return c, nil
 }
 
 // Close closes the channel: consumers end, what was not settled returns to its
@@ -75,26 +84,41 @@ func (c *Channel) DeclareQueue(ctx context.Context, name string, options ...Queu
 	for _, o := range options {
 		o.queue(&d)
 	}
+	var err error
+	if d.Arguments, err = asSent(d.Arguments, name); err != nil {
+		return Queue{}, err
+	}
 	var info channel.QueueInfo
-	err := c.m.Do(ctx, func(ch *channel.Channel) (err error) {
-		if d.Arguments, err = asSent(d.Arguments); err != nil {
-			return err
-		}
+	err = c.m.Do(ctx, func(ch *channel.Channel) (err error) {
 		info, err = ch.DeclareQueue(d)
 		return err
 	})
 	return Queue{Name: info.Name, Messages: info.Ready, Consumers: info.Consumers}, err
 }
 
+// maxName is the length of AMQP's short strings in octets.
+const maxName = 255
+
+// checkNames refuses what no AMQP client could say or be told.
+func checkNames(names ...string) error {
+	for _, s := range names {
+		if len(s) > maxName {
+			return fmt.Errorf("warren: a name of %d octets (%.20q…) where %d is the most", len(s), s, maxName)
+		}
+	}
+	return nil
+}
+
 // asSent gives a table as it would arrive over a wire, so that a Go int is what a
-// client's int is.
-func asSent(t Table) (Table, error) {
-	if len(t) == 0 {
-		return nil, nil
+// client's int is, and checks the names that go with it. What a client could not
+// send is an error here, and not a reason to close the channel.
+func asSent(t Table, names ...string) (Table, error) {
+	if err := checkNames(names...); err != nil || len(t) == 0 {
+		return nil, err
 	}
 	raw, err := message.AppendTableBody(nil, t)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("warren: arguments: %w", err)
 	}
 	return message.DecodeTable(raw)
 }
@@ -106,55 +130,46 @@ func (c *Channel) DeclareExchange(ctx context.Context, name, kind string, option
 	for _, o := range options {
 		o.exchange(&d)
 	}
-	return c.m.Do(ctx, func(ch *channel.Channel) (err error) {
-		if d.Arguments, err = asSent(d.Arguments); err != nil {
-			return err
-		}
-		return ch.DeclareExchange(d)
-	})
+	var err error
+	if d.Arguments, err = asSent(d.Arguments, name, kind); err != nil {
+		return err
+	}
+	return c.m.Do(ctx, func(ch *channel.Channel) error { return ch.DeclareExchange(d) })
 }
 
-// withArgs calls f with the arguments that options of a binding give.
-func (c *Channel) withArgs(ctx context.Context, options []BindOption, f func(*channel.Channel, Table) error) error {
+// bind calls f, a method of a binding between a destination and a source, with
+// the arguments that the options give.
+func (c *Channel) bind(ctx context.Context, f func(ch *channel.Channel, destination, source, key string, args Table) error,
+	destination, source, key string, options []BindOption) error {
 	var args Table
 	for _, o := range options {
 		o.bind(&args)
 	}
-	return c.m.Do(ctx, func(ch *channel.Channel) error {
-		sent, err := asSent(args)
-		if err != nil {
-			return err
-		}
-		return f(ch, sent)
-	})
+	sent, err := asSent(args, destination, source, key)
+	if err != nil {
+		return err
+	}
+	return c.m.Do(ctx, func(ch *channel.Channel) error { return f(ch, destination, source, key, sent) })
 }
 
 // BindQueue lets what exchange routes with key go to queue.
 func (c *Channel) BindQueue(ctx context.Context, queue, exchange, key string, options ...BindOption) error {
-	return c.withArgs(ctx, options, func(ch *channel.Channel, args Table) error {
-		return ch.BindQueue(queue, exchange, key, args)
-	})
+	return c.bind(ctx, (*channel.Channel).BindQueue, queue, exchange, key, options)
 }
 
 // UnbindQueue takes a binding away; one that is not there is fine.
 func (c *Channel) UnbindQueue(ctx context.Context, queue, exchange, key string, options ...BindOption) error {
-	return c.withArgs(ctx, options, func(ch *channel.Channel, args Table) error {
-		return ch.UnbindQueue(queue, exchange, key, args)
-	})
+	return c.bind(ctx, (*channel.Channel).UnbindQueue, queue, exchange, key, options)
 }
 
 // BindExchange lets what source routes with key go to destination.
 func (c *Channel) BindExchange(ctx context.Context, destination, source, key string, options ...BindOption) error {
-	return c.withArgs(ctx, options, func(ch *channel.Channel, args Table) error {
-		return ch.BindExchange(destination, source, key, args)
-	})
+	return c.bind(ctx, (*channel.Channel).BindExchange, destination, source, key, options)
 }
 
 // UnbindExchange takes a binding away; one that is not there is fine.
 func (c *Channel) UnbindExchange(ctx context.Context, destination, source, key string, options ...BindOption) error {
-	return c.withArgs(ctx, options, func(ch *channel.Channel, args Table) error {
-		return ch.UnbindExchange(destination, source, key, args)
-	})
+	return c.bind(ctx, (*channel.Channel).UnbindExchange, destination, source, key, options)
 }
 
 // PurgeQueue drops the ready messages of a queue and gives their number.
@@ -189,7 +204,7 @@ func (c *Channel) DeleteExchange(ctx context.Context, exchange string, options .
 }
 
 // Qos limits the unsettled deliveries of each consumer to come, or, with global,
-// of all consumers of the channel together. 0 is no limit.
+// of all consumers of the channel together. A prefetch below 1 is no limit.
 func (c *Channel) Qos(ctx context.Context, prefetch int, global bool) error {
 	return c.m.Do(ctx, func(ch *channel.Channel) error { return ch.Qos(0, prefetch, global) })
 }
@@ -269,24 +284,31 @@ func (c *Channel) Consume(ctx context.Context, queue string, options ...ConsumeO
 			yield(Delivery{}, err)
 			return
 		}
+		var items []transport.Item // not handed out yet
+		// The body of the loop may panic, too. Room for more is given back when
+		// there is no consumer to get it.
+		defer func() { in.Release(items) }()
 		defer in.Stop()
 		var bodies arena
 		for {
-			items, err := in.Next(ctx)
+			if len(items) == 0 {
+				items, err = in.Next(ctx)
+			}
+			if err == nil {
+				err = ctx.Err() // deliveries that keep coming must not hide it
+			}
 			if err != nil {
 				yield(Delivery{}, err)
 				return
 			}
-			for i := range items {
-				it := &items[i]
-				d := newDelivery(it.Msg, &bodies)
-				d.c, d.in, d.ConsumerTag = c, in, in.Tag()
-				d.DeliveryTag, d.Redelivered = it.Tag, it.Redelivered
-				in.Release(items[i : i+1])
-				if !yield(d, nil) {
-					in.Release(items[i+1:])
-					return
-				}
+			it := &items[0]
+			d := newDelivery(it.Msg, &bodies)
+			d.c, d.in, d.ConsumerTag = c, in, in.Tag()
+			d.DeliveryTag, d.Redelivered = it.Tag, it.Redelivered
+			in.Release(items[:1])
+			items = items[1:]
+			if !yield(d, nil) {
+				return
 			}
 		}
 	}
@@ -298,7 +320,7 @@ func (c *Channel) subscribe(ctx context.Context, queue string, options []Consume
 		o.consume(&s)
 	}
 	var err error
-	if s.Arguments, err = asSent(s.Arguments); err != nil {
+	if s.Arguments, err = asSent(s.Arguments, queue, s.Tag); err != nil {
 		return nil, err
 	}
 	return c.m.Consume(ctx, s)
@@ -308,10 +330,15 @@ func (c *Channel) subscribe(ctx context.Context, queue string, options []Consume
 // handle with one delivery at a time. A delivery is acknowledged when handle
 // returns nil, and given back to the queue when it returns an error. Handle
 // returns when ctx ends or the consumer does, once all workers have finished,
-// with the reason; what was not handled is back in the queue then.
+// with the reason; what was not handled is back in the queue then. With NoAck
+// there is nothing to settle, and an error of handle changes nothing.
 func (c *Channel) Handle(ctx context.Context, queue string, workers int, handle func(context.Context, Delivery) error, options ...ConsumeOption) error {
 	if workers < 1 {
 		return fmt.Errorf("warren: handle queue '%s' with %d workers", queue, workers)
+	}
+	settle := Delivery.handled
+	if noAck(options) {
+		settle = func(Delivery, error) error { return nil }
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -320,7 +347,7 @@ func (c *Channel) Handle(ctx context.Context, queue string, workers int, handle 
 	for range workers {
 		wg.Go(func() {
 			for d := range work {
-				if err := d.handled(handle(ctx, d)); err != nil {
+				if err := settle(d, handle(ctx, d)); err != nil {
 					cancel(err)
 				}
 			}
@@ -334,6 +361,14 @@ func (c *Channel) Handle(ctx context.Context, queue string, workers int, handle 
 		return cause
 	}
 	return err
+}
+
+func noAck(options []ConsumeOption) bool {
+	var s channel.Consume
+	for _, o := range options {
+		o.consume(&s)
+	}
+	return s.NoAck
 }
 
 // feed hands deliveries to workers. It calls finished before the consumer ends,

@@ -40,6 +40,7 @@ type (
 type channelSettings struct {
 	user, vhost string
 	hasUser     bool
+	single      bool // the connection is for one channel only
 }
 
 type (
@@ -155,12 +156,12 @@ func NoAck() interface {
 func (noAckOption) consume(c *channel.Consume) { c.NoAck = true }
 func (noAckOption) get(noAck *bool)            { *noAck = true }
 
-// Prefetch is how many unsettled deliveries a consumer may hold, 0 without limit;
-// without this option it is what Qos set.
+// Prefetch is how many unsettled deliveries a consumer may hold, below 1 without
+// limit; without this option it is what Qos set.
 func Prefetch(n int) ConsumeOption { return prefetchOption(n) }
 
 func (o prefetchOption) consume(c *channel.Consume) {
-	if c.Prefetch = int(o); o == 0 {
+	if c.Prefetch = int(o); o < 1 {
 		c.Prefetch = channel.NoPrefetch
 	}
 }

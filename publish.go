@@ -42,8 +42,12 @@ var noProperties = []byte{0, 0}
 // propertyBuffers are lent for encoding properties.
 var propertyBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// encode makes the broker's form of a message, with one reference.
-func encode(m *Message) (*message.Message, error) {
+// encode makes the broker's form of a message, with one reference, and checks
+// where it is to go.
+func encode(exchange, key string, m *Message) (*message.Message, error) {
+	if err := checkNames(exchange, key); err != nil {
+		return nil, err
+	}
 	if m.Properties.Present() == 0 {
 		msg := message.New("", "", noProperties, len(m.Body))
 		msg.AppendBody(m.Body)
@@ -64,22 +68,32 @@ func encode(m *Message) (*message.Message, error) {
 // Publish hands a message to the broker. It waits only while a queue is behind,
 // and then no longer than ctx lasts; the message is in its queues all the same.
 // A message without a route is dropped, or with Mandatory comes back to Returns.
+// A message that cannot be sent at all, such as one with a string property of
+// more than 255 octets, is an error that leaves the channel open.
 func (c *Channel) Publish(ctx context.Context, exchange, key string, m Message, options ...PublishOption) error {
-	msg, err := encode(&m)
+	msg, err := encode(exchange, key, &m)
 	if err != nil {
 		return err
 	}
-	var mandatory bool
-	for _, o := range options {
-		o.publish(&mandatory)
+	return c.m.Publish(ctx, exchange, key, mandatory(options), msg, nil)
+}
+
+func mandatory(options []PublishOption) bool {
+	if len(options) == 0 {
+		return false // mostly, and without the allocation that m is
 	}
-	return c.m.Publish(ctx, exchange, key, mandatory, msg, nil)
+	var m bool
+	for _, o := range options {
+		o.publish(&m)
+	}
+	return m
 }
 
 // Confirmation is a publish of which the outcome is still to come.
 type Confirmation struct {
 	exchange, key string
 	mandatory     bool
+	c             *Channel
 
 	mu     sync.Mutex
 	open   int
@@ -91,14 +105,11 @@ type Confirmation struct {
 // PublishAsync hands a message to the broker and gives a Confirmation to wait
 // with until all its queues have taken it.
 func (c *Channel) PublishAsync(ctx context.Context, exchange, key string, m Message, options ...PublishOption) (*Confirmation, error) {
-	msg, err := encode(&m)
+	msg, err := encode(exchange, key, &m)
 	if err != nil {
 		return nil, err
 	}
-	w := &Confirmation{exchange: exchange, key: key, done: make(chan struct{})}
-	for _, o := range options {
-		o.publish(&w.mandatory)
-	}
+	w := &Confirmation{exchange: exchange, key: key, mandatory: mandatory(options), c: c, done: make(chan struct{})}
 	// The Confirmation says what a return would.
 	if err := c.m.Publish(ctx, exchange, key, false, msg, w); err != nil {
 		return nil, err
@@ -109,8 +120,8 @@ func (c *Channel) PublishAsync(ctx context.Context, exchange, key string, m Mess
 // PublishConfirmed publishes a message and waits until all its queues have taken
 // it: with the safety that the queue and the message ask for, so that a
 // persistent message of a durable queue is on disk. The error is a *NackError if
-// a queue refused it, a *ReturnError if it had no route, and ctx's if that ended
-// first: then the outcome is not known.
+// a queue refused it, a *ReturnError if it had no route, and that of ctx or of
+// the channel if one of them ended first: then the outcome is not known.
 func (c *Channel) PublishConfirmed(ctx context.Context, exchange, key string, m Message) error {
 	w, err := c.PublishAsync(ctx, exchange, key, m, Mandatory())
 	if err != nil {
@@ -119,16 +130,25 @@ func (c *Channel) PublishConfirmed(ctx context.Context, exchange, key string, m 
 	return w.Wait(ctx)
 }
 
-// Done is closed when the outcome is known.
+// Done is closed when the outcome is known. It may never be if the channel ends
+// first; see Channel.Done.
 func (w *Confirmation) Done() <-chan struct{} { return w.done }
 
-// Wait waits for the outcome: nil, a *NackError, a *ReturnError for a message
-// published with Mandatory, or ctx's error.
+// Wait waits for the outcome: nil, a *NackError, or a *ReturnError for a message
+// published with Mandatory. If ctx or the channel ends before, it gives its error.
 func (w *Confirmation) Wait(ctx context.Context) error {
+	var ended error
 	select {
 	case <-w.done:
+	case <-w.c.Done():
+		ended = w.c.Err()
 	case <-ctx.Done():
-		return ctx.Err()
+		ended = ctx.Err()
+	}
+	select {
+	case <-w.done: // the outcome counts even if something else ended, too
+	default:
+		return ended
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

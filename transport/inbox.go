@@ -155,40 +155,52 @@ func (in *Inbox) Settle(f func(*channel.Channel) error) error {
 		in.m.lock.unlock()
 		return ErrStopped
 	}
-	return in.m.leave(ctx, f(in.m.ch))
+	full, err := in.m.run(func() error { return f(in.m.ch) })
+	return in.m.leave(ctx, full, err)
 }
 
 // Cancel ends the consumer as basic.cancel does: what it was given and has not
 // settled stays its to settle. Next gives what has come before, then ErrClosed.
 func (in *Inbox) Cancel(ctx context.Context) error {
-	m := in.m
-	err := m.Do(ctx, func(ch *channel.Channel) error { return ch.Cancel(in.tag) })
-	if err != nil {
+	return in.m.Do(ctx, func(ch *channel.Channel) error {
+		if !in.registered() {
+			return nil
+		}
+		err := ch.Cancel(in.tag)
+		in.unregister()
+		in.end(ErrClosed)
 		return err
+	})
+}
+
+// registered reports whether the tag is this consumer's. After its end another
+// one may have it.
+func (in *Inbox) registered() bool {
+	in.m.mu.Lock()
+	defer in.m.mu.Unlock()
+	return in.m.inboxes[in.tag] == in
+}
+
+func (in *Inbox) unregister() {
+	in.m.mu.Lock()
+	defer in.m.mu.Unlock()
+	if in.m.inboxes[in.tag] == in {
+		delete(in.m.inboxes, in.tag)
 	}
-	m.mu.Lock()
-	if m.inboxes[in.tag] == in {
-		delete(m.inboxes, in.tag)
-	}
-	m.mu.Unlock()
-	in.end(ErrClosed)
-	return nil
 }
 
 // Stop ends the consumer. What it was given and has not settled returns to the
 // queue, at its old place and marked as redelivered.
 func (in *Inbox) Stop() {
 	in.end(ErrClosed)
-	m := in.m
-	err := m.Do(context.Background(), func(ch *channel.Channel) error {
+	err := in.m.Do(context.Background(), func(ch *channel.Channel) error {
 		in.stopped = true
+		if !in.registered() {
+			return nil
+		}
+		defer in.unregister()
 		return ch.CancelAndRequeue(in.tag)
 	})
-	m.mu.Lock()
-	if m.inboxes[in.tag] == in {
-		delete(m.inboxes, in.tag)
-	}
-	m.mu.Unlock()
 	_ = err // the channel is closed, and with it the consumer
 	in.mu.Lock()
 	items := in.items
