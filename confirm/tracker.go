@@ -28,11 +28,8 @@ type Tracker struct {
 	closed  bool
 	next    uint64 // the number the next publish gets
 	waiting window
-	// What is settled and not drained yet. rejected also remembers for
-	// WhenSettled.
+	// What is settled and not drained yet.
 	acks, nacks spans
-	// whenSettled is the callback of WhenSettled, if one is pending.
-	whenSettled func(rejected bool)
 
 	// Only Drain touches these: what it took out last time, for reuse.
 	drainedAcks, drainedNacks spans
@@ -99,36 +96,15 @@ func (t *Tracker) Outstanding() int {
 	return t.waiting.count
 }
 
-// WhenSettled calls f once, as soon as no publish waits for a queue any more: at
-// once if none does. rejected says whether one was rejected since the answers
-// were last taken, by Drain or by WhenSettled. It takes the answers with it:
-// there is nothing to drain afterwards.
-//
-// It is how a transaction waits for its publishes: tx.commit adds them all and
-// asks to be called. f is called without a lock, from within this call or from
-// the Confirm or Reject that settled the last publish; it must not block. Only
-// one call is pending at a time, a further one replaces it; Close drops it.
-func (t *Tracker) WhenSettled(f func(rejected bool)) {
-	t.mu.Lock()
-	if t.closed {
-		t.mu.Unlock()
-		return
-	}
-	was := t.drainable()
-	t.whenSettled = f
-	t.unlock(was)
-}
-
-// Close ends the account: nothing is drained, notified or called back any more,
-// but for a notification or callback that another goroutine has begun. The
-// publisher has to take what is outstanding as unknown.
+// Close ends the account: nothing is drained or notified any more, but for a
+// notification that another goroutine has begun. The publisher has to take what
+// is outstanding as unknown.
 func (t *Tracker) Close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true
 	t.waiting = newWindow(t.next)
 	t.acks, t.nacks = nil, nil
-	t.whenSettled = nil
 }
 
 func (t *Tracker) drainable() bool { return len(t.acks)+len(t.nacks) > 0 }
@@ -136,14 +112,6 @@ func (t *Tracker) drainable() bool { return len(t.acks)+len(t.nacks) > 0 }
 // unlock ends a change: it releases the lock and tells those who have to know.
 // was is drainable from before the change.
 func (t *Tracker) unlock(was bool) {
-	if f := t.whenSettled; f != nil && t.waiting.count == 0 {
-		rejected := len(t.nacks) > 0
-		t.whenSettled = nil
-		t.acks, t.nacks = t.acks[:0], t.nacks[:0]
-		t.mu.Unlock()
-		f(rejected)
-		return
-	}
 	tell := t.notify != nil && !was && t.drainable()
 	t.mu.Unlock()
 	if tell {

@@ -202,17 +202,13 @@ func TestAfterCloseNothingIsTold(t *testing.T) {
 	tr := confirm.New(func() { t.Error("notified") })
 	tr.Add(1, 1)
 	tr.Add(2, 1)
-	called := false
-	tr.WhenSettled(func(bool) { called = true })
 	tr.Close()
 	tr.Close()
 	tr.Confirm(1, 2)
 	tr.Reject(2)
 	tr.Add(3, 0)
-	tr.WhenSettled(func(bool) { called = true })
 	require.Empty(t, tr.Drain(nil))
 	require.Zero(t, tr.Outstanding())
-	require.False(t, called)
 }
 
 func TestCloseDropsWhatWasNotDrained(t *testing.T) {
@@ -222,48 +218,6 @@ func TestCloseDropsWhatWasNotDrained(t *testing.T) {
 	tr.Reject(2)
 	tr.Close()
 	require.Empty(t, tr.Drain(nil))
-}
-
-func TestWhenSettledWaitsForTheWholeTransaction(t *testing.T) {
-	t.Parallel()
-	tr := filled(3)
-	var got []bool
-	tr.WhenSettled(func(rejected bool) { got = append(got, rejected) })
-	tr.Confirm(1, 2)
-	require.Empty(t, got)
-	tr.Confirm(3, 3)
-	require.Equal(t, []bool{false}, got)
-	require.Empty(t, tr.Drain(nil), "it took the answers")
-
-	tr.Add(4, 1)
-	tr.Confirm(4, 4)
-	require.Equal(t, []bool{false}, got, "it is called once")
-
-	tr.Add(5, 1)
-	tr.Add(6, 2)
-	tr.WhenSettled(func(rejected bool) { got = append(got, rejected) })
-	tr.Reject(6)
-	require.Len(t, got, 1)
-	tr.Confirm(5, 5)
-	require.Equal(t, []bool{false, true}, got)
-
-	tr.WhenSettled(func(rejected bool) { got = append(got, rejected) })
-	require.Equal(t, []bool{false, true, false}, got, "a refusal counts for its own transaction only")
-}
-
-func TestWhenSettledMayStartTheNextTransaction(t *testing.T) {
-	t.Parallel()
-	tr := filled(1)
-	calls := 0
-	tr.WhenSettled(func(bool) {
-		calls++
-		tr.Add(2, 1)
-		tr.WhenSettled(func(bool) { calls++ })
-	})
-	tr.Confirm(1, 1)
-	require.Equal(t, 1, calls)
-	tr.Confirm(2, 2)
-	require.Equal(t, 2, calls)
 }
 
 func TestOnePublisherManyQueuesOneWriter(t *testing.T) {
