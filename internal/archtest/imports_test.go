@@ -42,7 +42,8 @@ var mayImport = map[string][]string{
 	// No wire: the memory transport reaches a channel without frames.
 	"channel":    {"exchange", "queue", "confirm", "limiter", "auth", "store", "message", "reply"},
 	"connection": {"channel", "wire", "auth", "limiter", "queue", "message", "reply"},
-	"transport":  {"channel", "connection"},
+	"transport":  {"channel", "auth", "queue", "message", "reply"},
+	"amqp091":    {".", "transport", "channel", "message", "reply"},
 
 	// The facade wires everything, but links neither a disk nor HTTP.
 	".": {
@@ -168,8 +169,8 @@ func foreign(name, importPath string) string {
 	switch {
 	case slices.ContainsFunc(testsOnly, isOf) && !strings.HasSuffix(name, "test"):
 		return "it is for tests only"
-	case isOf(amqp091) && !strings.HasPrefix(name, examplesRoot):
-		return "the official client is for tests and examples only"
+	case isOf(amqp091) && name != "amqp091" && !strings.HasPrefix(name, examplesRoot):
+		return "the official client is for package amqp091, tests and examples only"
 	case isOf(badger) && name != badgerstore:
 		return "only " + badgerstore + " may link badger"
 	case slices.Contains(pure, name) && slices.Contains(noneOfPure, importPath):
@@ -209,16 +210,16 @@ func under(rel, name string) bool { return strings.HasPrefix(rel, name+"/interna
 func TestABrokenRuleIsNamed(t *testing.T) {
 	t.Parallel()
 	for want, p := range map[string]pkg{
-		"channel imports wire; of Warren it may import only [exchange":    {ImportPath: module + "/channel", Imports: []string{module + "/wire"}},
-		"message imports .; of Warren it may import only []":              {ImportPath: module + "/message", Imports: []string{module}},
-		"brandnew stands nowhere in the import table":                     {ImportPath: module + "/brandnew"},
-		"it is for tests only":                                            {ImportPath: module + "/queue", Imports: []string{"github.com/stretchr/testify/require"}},
-		"the official client is for tests and examples only":              {ImportPath: module, Imports: []string{amqp091}},
-		"only store/badgerstore may link badger":                          {ImportPath: module, Imports: []string{badger + "/v4"}},
-		"queue imports os: this package does no I/O":                      {ImportPath: module + "/queue", Imports: []string{"os"}},
-		"a test of queue imports cmd/warren: nothing imports commands":    {ImportPath: module + "/queue", XTestImports: []string{module + "/cmd/warren"}},
-		"examples/lines imports queue; of Warren it may import only [.]":  {ImportPath: module + "/examples/lines", Imports: []string{module + "/queue"}},
-		"internal/pmap imports message; of Warren it may import only [] ": {ImportPath: module + "/internal/pmap", Imports: []string{module + "/message"}},
+		"channel imports wire; of Warren it may import only [exchange":        {ImportPath: module + "/channel", Imports: []string{module + "/wire"}},
+		"message imports .; of Warren it may import only []":                  {ImportPath: module + "/message", Imports: []string{module}},
+		"brandnew stands nowhere in the import table":                         {ImportPath: module + "/brandnew"},
+		"it is for tests only":                                                {ImportPath: module + "/queue", Imports: []string{"github.com/stretchr/testify/require"}},
+		"the official client is for package amqp091, tests and examples only": {ImportPath: module, Imports: []string{amqp091}},
+		"only store/badgerstore may link badger":                              {ImportPath: module, Imports: []string{badger + "/v4"}},
+		"queue imports os: this package does no I/O":                          {ImportPath: module + "/queue", Imports: []string{"os"}},
+		"a test of queue imports cmd/warren: nothing imports commands":        {ImportPath: module + "/queue", XTestImports: []string{module + "/cmd/warren"}},
+		"examples/lines imports queue; of Warren it may import only [.]":      {ImportPath: module + "/examples/lines", Imports: []string{module + "/queue"}},
+		"internal/pmap imports message; of Warren it may import only [] ":     {ImportPath: module + "/internal/pmap", Imports: []string{module + "/message"}},
 	} {
 		got := problems(p)
 		require.Len(t, got, 1, want)
