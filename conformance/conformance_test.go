@@ -15,13 +15,27 @@ import (
 	"github.com/warrenmq/warren/conformance"
 )
 
-// TestConformance plays every scenario against a broker in this process and
-// compares strictly: reply texts count. A scenario in pending.txt is played all
-// the same, and fails the test if it passes. To play a few:
+// TestConformance plays every scenario over TCP against a broker in this process
+// and compares strictly: reply texts count. A scenario in pending.txt is played
+// all the same, and fails the test if it passes. To play a few:
 //
 //	go test ./conformance -run TestConformance/queue/arg-
 func TestConformance(t *testing.T) {
 	t.Parallel()
+	broker, addr := startBroker(t)
+	playAll(t, broker, conformance.Target{Addr: addr, User: "guest", Password: "guest", VHost: "/"})
+}
+
+// TestConformanceThroughMemory plays them through Broker.Dial.
+func TestConformanceThroughMemory(t *testing.T) {
+	t.Parallel()
+	broker, err := warren.New(warren.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, broker.Close()) })
+	playAll(t, broker, conformance.Target{User: "guest", Password: "guest", VHost: "/", Dial: broker.Dial})
+}
+
+func playAll(t *testing.T, broker *warren.Broker, target conformance.Target) {
 	corpus := conformance.Corpus("testdata")
 	list, err := corpus.Scenarios(nil)
 	require.NoError(t, err)
@@ -30,11 +44,7 @@ func TestConformance(t *testing.T) {
 	pending, err := conformance.ParsePending(src)
 	require.NoError(t, err)
 
-	broker, addr := startBroker(t)
-	runner := &conformance.Runner{
-		Target: conformance.Target{Addr: addr, User: "guest", Password: "guest", VHost: "/"},
-		Admin:  admin{broker},
-	}
+	runner := &conformance.Runner{Target: target, Admin: admin{broker}}
 	for _, s := range list {
 		t.Run(s.Name, func(t *testing.T) {
 			// What is serial runs before the others, which wait here until all

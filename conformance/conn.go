@@ -73,9 +73,14 @@ type conn struct {
 	tags map[uint16]map[string]bool
 }
 
-// dial opens a TCP connection and starts reading.
-func dial(name, addr string, timeout time.Duration) (*conn, error) {
-	nc, err := net.DialTimeout("tcp", addr, timeout)
+// dial opens a connection and starts reading.
+func dial(name string, to Target, timeout time.Duration) (*conn, error) {
+	open := to.Dial
+	if open == nil {
+		d := net.Dialer{Timeout: timeout}
+		open = d.Dial
+	}
+	nc, err := open("tcp", to.Addr)
 	if err != nil {
 		return nil, err
 	}

@@ -200,7 +200,7 @@ func (p *player) dial(name string) (*conn, error) {
 	if p.conns[name] != nil {
 		return nil, fmt.Errorf("connection %q exists", name)
 	}
-	c, err := dial(name, p.target.Addr, p.timeout)
+	c, err := dial(name, p.target, p.timeout)
 	if err != nil {
 		return nil, err
 	}

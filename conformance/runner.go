@@ -3,6 +3,7 @@ package conformance
 import (
 	"crypto/rand"
 	"fmt"
+	"net"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,8 @@ type Target struct {
 	User     string
 	Password string
 	VHost    string
+	// Dial opens a connection; nil is net.Dial.
+	Dial func(network, addr string) (net.Conn, error)
 }
 
 // ParseTarget reads amqp://user:password@host:port/vhost. User, password,

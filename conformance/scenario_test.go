@@ -127,9 +127,9 @@ func TestParsePending(t *testing.T) {
 func TestParseTarget(t *testing.T) {
 	t.Parallel()
 	for uri, want := range map[string]Target{
-		"amqp://127.0.0.1":           {"127.0.0.1:5672", "guest", "guest", "/"},
-		"amqp://a:b@[::1]:1234/v%2f": {"[::1]:1234", "a", "b", "v/"},
-		"amqp://a@h/":                {"h:5672", "a", "guest", "/"},
+		"amqp://127.0.0.1":           {Addr: "127.0.0.1:5672", User: "guest", Password: "guest", VHost: "/"},
+		"amqp://a:b@[::1]:1234/v%2f": {Addr: "[::1]:1234", User: "a", Password: "b", VHost: "v/"},
+		"amqp://a@h/":                {Addr: "h:5672", User: "a", Password: "guest", VHost: "/"},
 	} {
 		got, err := ParseTarget(uri)
 		require.NoError(t, err, uri)
