@@ -162,17 +162,28 @@ func parsePlain(response []byte) (name, password string, err error) {
 	return string(parts[1]), string(parts[2]), nil
 }
 
-// parseAMQPlain reads the body of a table with LOGIN and PASSWORD.
+// parseAMQPlain reads the body of a table with LOGIN and PASSWORD. As in
+// RabbitMQ it is enough that one of them is a string: the other may be a byte
+// array, and a PASSWORD of any other type is a wrong one, like a blank one.
 func parseAMQPlain(response []byte) (name, password string, err error) {
 	table, err := message.DecodeTable(response)
 	if err != nil {
 		return "", "", err
 	}
 	login, _ := table.Get("LOGIN")
-	pass, _ := table.Get("PASSWORD")
+	pass, hasPassword := table.Get("PASSWORD")
 	name, isName := login.(string)
 	password, isPassword := pass.(string)
-	if !isName || !isPassword {
+	if !hasPassword || !isName && !isPassword {
+		return "", "", errNoLogin
+	}
+	if octets, ok := login.([]byte); ok {
+		name, isName = string(octets), true
+	}
+	if octets, ok := pass.([]byte); ok {
+		password = string(octets)
+	}
+	if !isName {
 		return "", "", errNoLogin
 	}
 	return name, password, nil

@@ -108,6 +108,10 @@ func (c *consumer) giveBack(ds []queue.Delivery) {
 	c.host.PostLater(b)
 }
 
+// Place implements queue.OrderedSink: a queue's messages keep their order on a
+// channel, whichever of its consumers gets them.
+func (c *consumer) Place() any { return c.ch }
+
 // Cancelled implements queue.Sink.
 func (c *consumer) Cancelled() {
 	ch := c.ch

@@ -15,8 +15,9 @@ const maxExpiration = 315360000000
 // the words of rabbit_basic:parse_expiration/1: digits after an optional sign,
 // as Erlang's string:to_integer reads them.
 func checkExpiration(s string) error {
-	bad := func(format string, args ...any) error {
-		return reply.Errorf(reply.PreconditionFailed, "invalid expiration '%s': %s", s, fmt.Sprintf(format, args...))
+	text := "invalid expiration '" + s + "': "
+	bad := func(why, what string) error {
+		return reply.Errorf(reply.PreconditionFailed, "%s", reply.ErlangPair(text, why, what))
 	}
 	sign := 0
 	if s != "" && (s[0] == '+' || s[0] == '-') {
@@ -24,17 +25,17 @@ func checkExpiration(s string) error {
 	}
 	rest := strings.TrimLeft(s[sign:], "0123456789")
 	if rest == s[sign:] {
-		return bad("no_integer")
+		return reply.Errorf(reply.PreconditionFailed, "%sno_integer", text)
 	}
 	if rest != "" {
-		return bad("{leftover_string,%s}", erlangString(rest))
+		return bad("leftover_string", erlangString(rest))
 	}
 	n, _ := new(big.Int).SetString(s, 10) // of a sign and digits, as they are there
 	switch {
 	case n.Sign() < 0:
-		return bad("{value_negative,%s}", n)
+		return bad("value_negative", n.String())
 	case n.Cmp(big.NewInt(maxExpiration)) > 0:
-		return bad("{value_too_large,%s}", n)
+		return bad("value_too_large", n.String())
 	}
 	return nil
 }

@@ -211,7 +211,7 @@ func senderSelected(p *Publish) (more []string, err error) {
 	headers := make(message.Table, 0, len(props.Headers))
 	hidden := false
 	for _, f := range props.Headers {
-		if f.Name == "BCC" {
+		if f.Name == "BCC" && !hidden { // RabbitMQ hides the first only
 			hidden = true
 			continue
 		}

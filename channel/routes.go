@@ -35,6 +35,7 @@ type knownExchange struct {
 // route is where one routing key leads.
 type route struct {
 	key   string
+	more  []string // further keys of the message, by CC and BCC
 	hosts []*queue.Host
 }
 
@@ -98,7 +99,7 @@ func (ch *Channel) route(k *knownExchange, m *message.Message, keys ...string) *
 	if byKey && len(keys) == 1 {
 		rt = &route{hosts: make([]*queue.Host, 0, len(found))}
 	}
-	rt.key, rt.hosts = keys[0], rt.hosts[:0]
+	rt.key, rt.more, rt.hosts = keys[0], keys[1:], rt.hosts[:0]
 	for _, d := range found {
 		rt.hosts = append(rt.hosts, d.Target.(*queue.Host))
 	}

@@ -27,9 +27,12 @@ type transaction struct {
 	settles   []heldSettle
 }
 
+// heldPublish names its queues: at the commit they are looked for anew. One may
+// be gone by then, and one that the default exchange knows by its name alone may
+// have come.
 type heldPublish struct {
 	msg       *message.Message
-	hosts     []*queue.Host
+	queues    []string
 	mandatory bool
 }
 
@@ -41,7 +44,27 @@ type heldSettle struct {
 
 func (t *transaction) publish(ch *Channel, p *Publish, rt *route) {
 	ch.setMode(func(m *Mode) { m.UncommittedPublishes++ })
-	t.publishes = append(t.publishes, heldPublish{p.Msg, slices.Clone(rt.hosts), p.Mandatory})
+	var queues []string
+	if len(p.Exchange) == 0 {
+		queues = append(append(queues, rt.key), rt.more...)
+	} else {
+		for _, h := range rt.hosts {
+			queues = append(queues, h.Spec().Name)
+		}
+	}
+	slices.Sort(queues)
+	t.publishes = append(t.publishes, heldPublish{p.Msg, slices.Compact(queues), p.Mandatory})
+}
+
+// hosts gives those of the queues that are there.
+func (p *heldPublish) hosts(v VHost) []*queue.Host {
+	hosts := make([]*queue.Host, 0, len(p.queues))
+	for _, name := range p.queues {
+		if h, ok := v.Queue(name); ok {
+			hosts = append(hosts, h)
+		}
+	}
+	return hosts
 }
 
 func (t *transaction) settle(ch *Channel, es []unackedEntry, o queue.Outcome) {
@@ -112,9 +135,10 @@ func (ch *Channel) TxCommit() error {
 	ch.begin()
 	w := &commitWait{done: make(chan struct{}), open: 1}
 	for i, p := range t.publishes {
-		ch.returnUnroutable(p.msg, p.hosts, p.mandatory)
-		w.add(len(p.hosts))
-		ch.post(p.msg, p.hosts, message.PublishRef{By: w, Seq: uint64(i + 1)})
+		hosts := p.hosts(ch.VHost)
+		ch.returnUnroutable(p.msg, hosts, p.mandatory)
+		w.add(len(hosts))
+		ch.post(p.msg, hosts, message.PublishRef{By: w, Seq: uint64(i + 1)})
 	}
 	for _, s := range t.settles {
 		ch.settle(s.entries, s.outcome)

@@ -62,12 +62,30 @@ func TestTxChecksAndRoutesAtOnce(t *testing.T) {
 		c.ok(c.BindQueue("q", "amq.direct", "k", nil))
 		c.publish(publish{exchange: "amq.direct", key: "k", body: "with the binding"})
 		c.ok(c.UnbindQueue("q", "amq.direct", "k", nil))
-		c.put("gone", "lost")
-		c.ok(c.deleteQueue("gone", false, false))
-		c.queues("gone")
 		c.ok(c.TxCommit())
 		require.Equal(t, []string{"with the binding"}, c.content("q"))
-		require.Empty(t, c.content("gone"))
+	})
+}
+
+func TestTxLooksForItsQueuesAtTheCommit(t *testing.T) {
+	bubble(t, func(w *world) {
+		c := w.open()
+		c.queues("gone", "anew", "by key")
+		c.ok(c.BindQueue("anew", "amq.direct", "k", nil))
+		c.ok(c.TxSelect())
+		c.publish(publish{key: "gone", body: "a", mandatory: true})
+		c.publish(publish{exchange: "amq.direct", key: "k", body: "b", mandatory: true})
+		c.publish(publish{key: "later", body: "c", mandatory: true})
+		c.publish(publish{key: "by key", body: "d",
+			props: message.Properties{Headers: message.Table{{Name: "BCC", Value: []any{"later", "later"}}}}})
+		c.ok(c.deleteQueue("gone", false, false))
+		c.ok(c.deleteQueue("anew", false, false))
+		c.queues("anew", "later")
+		c.ok(c.TxCommit())
+		c.sees("deleted 0", "deleted 0", "return 312 /gone a")
+		require.Equal(t, []string{"b"}, c.content("anew"))
+		require.Equal(t, []string{"c", "d"}, c.content("later"))
+		require.Equal(t, []string{"d"}, c.content("by key"))
 	})
 }
 

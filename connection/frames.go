@@ -237,14 +237,18 @@ func (c *Conn) handleZero(f wire.Frame) error {
 	if err == nil {
 		return c.zeroMethod(m)
 	}
+	id, _ := wire.MethodID(f.Payload)
 	var short *wire.DecodeError
 	switch {
 	case c.state == stateClosed && errors.Is(err, wire.ErrUnknownMethod):
 		return errEnd // it cannot be told; RabbitMQ drops the socket, too
 	case c.state == stateRunning && errors.As(err, &short):
 		return c.fault(nil, &reply.Error{Code: reply.InternalError, NoMethod: true})
+	case c.state == stateOpening && errors.As(err, &short):
+		return c.distrust(malformed(id, err)) // as RabbitMQ: nothing is said
+	case errors.Is(err, wire.ErrUTF8):
+		return c.zeroFault((&reply.Error{Code: reply.FrameError, Text: wire.Explanation(err)}).With(id.Class(), id.Method()))
 	}
-	id, _ := wire.MethodID(f.Payload)
 	return c.zeroFault(malformed(id, err))
 }
 

@@ -253,6 +253,21 @@ func TestMethodsThatAreNotDueInTheHandshake(t *testing.T) {
 	}
 }
 
+// RabbitMQ names the method in the one close, and drops the socket for the other.
+func TestConnectionOpenThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *fakeBroker) {
+		cl := b.dial(t, nil).toStage(afterTuneOK, nil)
+		cl.raw(methodFrame(0, wire.ConnectionOpenID, 1, 0xff, 0, 0))
+		cl.refused(reply.FrameError, "Malformed UTF-8 in shortstr", wire.ConnectionOpenID)
+	})
+	inBubble(t, func(t *testing.T, b *fakeBroker) {
+		cl := b.dial(t, nil).toStage(afterTuneOK, nil)
+		cl.raw(methodFrame(0, wire.ConnectionOpenID, 1, '/', 0))
+		cl.ends(3 * time.Second)
+	})
+}
+
 func TestFramesOnChannelsBeforeOpen(t *testing.T) {
 	t.Parallel()
 	for stage, silent := range map[int]bool{afterHeader: true, afterStartOK: true, afterTuneOK: false} {

@@ -126,7 +126,7 @@ func badInputs(t *testing.T) []badInput {
 		{"too many on channel 0", methodFrame(0, wire.ConnectionCloseOKID, 0), reply.InternalError, "", 0, false},
 		{"too few for another class on channel 0", methodFrame(0, wire.BasicAckID, 0), reply.InternalError, "", 0, false},
 		{"no UTF-8", methodFrame(1, wire.BasicCancelID, 1, 0xff, 0), reply.FrameError, "Malformed UTF-8 in shortstr", 0, false},
-		{"no UTF-8 on channel 0", methodFrame(0, wire.ConnectionUpdateSecretID, 0, 0, 0, 0, 1, 0xff), reply.FrameError, "Malformed UTF-8 in shortstr", 0, false},
+		{"no UTF-8 on channel 0", methodFrame(0, wire.ConnectionUpdateSecretID, 0, 0, 0, 0, 1, 0xff), reply.FrameError, "Malformed UTF-8 in shortstr", wire.ConnectionUpdateSecretID, false},
 
 		// Where RabbitMQ drops the socket; the contract recommends these.
 		{"unknown class", methodFrame(1, wire.MakeID(99, 10)), reply.CommandInvalid, "unknown method 99.10", 0, false},

@@ -98,6 +98,7 @@ func TestDeclareRefuses(t *testing.T) {
 		{"another alternate of another type", Spec{Name: "x", Type: "direct", Arguments: ae("5")}, Spec{Name: "x", Type: "direct", Arguments: ae(5)}, reply.PreconditionFailed, "inequivalent arg 'alternate-exchange' for exchange 'x' in vhost '/': received '5' but current is '5'"},
 		{"no alternate any more", Spec{Name: "x", Type: "direct", Arguments: ae("foo")}, there, reply.PreconditionFailed, "inequivalent arg 'alternate-exchange' for exchange 'x' in vhost '/': received none but current is the value 'foo' of type 'longstr'"},
 		{"an alternate all of a sudden", there, Spec{Name: "x", Type: "direct", Arguments: ae("foo")}, reply.PreconditionFailed, "inequivalent arg 'alternate-exchange' for exchange 'x' in vhost '/': received the value 'foo' of type 'longstr' but current is none"},
+		{"a void for an alternate", Spec{Name: "x", Type: "direct", Arguments: ae("a")}, Spec{Name: "x", Type: "direct", Arguments: ae(nil)}, reply.PreconditionFailed, "inequivalent arg 'alternate-exchange' for exchange 'x' in vhost '/': received none but current is 'a'"},
 		{"a number all of a sudden", there, Spec{Name: "x", Type: "direct", Arguments: ae(int64(7))}, reply.PreconditionFailed, "inequivalent arg 'alternate-exchange' for exchange 'x' in vhost '/': received the value '7' of type 'long' but current is none"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -38,6 +38,9 @@ func looselyEqual(a, b any) bool {
 		return b == any(a)
 	case message.Decimal:
 		return b == any(a)
+	case time.Time:
+		b, ok := b.(time.Time)
+		return ok && a.Unix() == b.Unix()
 	case string:
 		switch b := b.(type) {
 		case string:
@@ -83,9 +86,12 @@ func equalElements(a, b any) bool {
 	return message.TypeName(a) == message.TypeName(b) && looselyEqual(a, b)
 }
 
+// integerOf gives integers and timestamps. A timestamp has no sign on the wire:
+// one from 2^63 on, which Go has before 1970, equals no integer of another type.
 func integerOf(v any) (int64, bool) {
 	if t, ok := v.(time.Time); ok {
-		return t.Unix(), true
+		n := t.Unix()
+		return n, n >= 0
 	}
 	return message.Int(v)
 }
@@ -135,6 +141,8 @@ func appendLoose(dst []byte, v any) []byte {
 		return strconv.AppendBool(dst, v)
 	case message.Decimal:
 		return binary.BigEndian.AppendUint32(append(dst, 'd', v.Scale), v.Value)
+	case time.Time:
+		return binary.BigEndian.AppendUint64(append(dst, 'u'), uint64(v.Unix()))
 	}
 	return append(dst, 'l')
 }
@@ -157,6 +165,8 @@ func erlangTerm(v any) string {
 		return erlangBinary([]byte(v))
 	case []byte:
 		return erlangBinary(v)
+	case time.Time:
+		return strconv.FormatUint(uint64(v.Unix()), 10)
 	case message.Decimal:
 		return "{" + strconv.Itoa(int(v.Scale)) + "," + strconv.FormatUint(uint64(v.Value), 10) + "}"
 	case message.Table:

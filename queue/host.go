@@ -20,6 +20,15 @@ type Sink interface {
 	Cancelled()
 }
 
+// OrderedSink is a Sink that brings its deliveries to a place where others do
+// so too, in the order of the queue: several consumers of one channel see its
+// messages in their order, whichever of them gets which.
+type OrderedSink interface {
+	Sink
+	// Place is the same for all sinks of one place. It must be comparable.
+	Place() any
+}
+
 // HostEnv is what a Host needs of the broker.
 type HostEnv struct {
 	// Go starts a goroutine that the broker waits for at its end. It reports
@@ -62,6 +71,7 @@ type Host struct {
 	q         Queue
 	work      *workspace // nil while nobody runs it
 	consumers map[message.ConsumerID]*attached
+	lanes     map[any]*lane // by place, of consumers with an OrderedSink
 	recent    *attached
 	gets      map[GetRef]func(GetReply)
 	asked     GetRef // basic.gets so far
@@ -90,6 +100,7 @@ func NewHost(t Type, s Spec, env HostEnv) (*Host, error) {
 	h := &Host{
 		spec: s, caps: t.Capabilities(), env: env, q: q,
 		consumers: map[message.ConsumerID]*attached{},
+		lanes:     map[any]*lane{},
 		gets:      map[GetRef]func(GetReply){},
 	}
 	if env.Log != nil {

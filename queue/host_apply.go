@@ -69,7 +69,7 @@ func (h *Host) got(r GetReply) {
 	tell(r)
 }
 
-// deliver hands deliveries to their consumers, all of one consumer at once.
+// deliver hands deliveries to their consumers.
 func (h *Host) deliver(ds []Delivery) {
 	for i := range ds {
 		if ds[i].Consumer != ds[0].Consumer {

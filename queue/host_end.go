@@ -39,6 +39,7 @@ func (h *Host) end(err error, tell func()) {
 		got(GetReply{Err: ErrGone})
 	}
 	clear(h.consumers)
+	clear(h.lanes)
 	clear(h.gets)
 	h.recent = nil
 	if room != nil {

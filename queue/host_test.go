@@ -211,6 +211,48 @@ func TestDeliveriesOfATurnComeInOneCallForEachConsumer(t *testing.T) {
 	r.deleteAndBalance()
 }
 
+// placed is an inbox at a place, which notes what all of its inboxes get.
+type placed struct {
+	*inbox
+	place *[]string
+}
+
+func (p placed) Place() any { return p.place }
+
+func (p placed) Deliver(ds []Delivery) {
+	for i := range ds {
+		*p.place = append(*p.place, string(ds[i].Msg.Body()))
+	}
+	p.inbox.Deliver(ds)
+}
+
+func TestConsumersOfOnePlaceSeeTheOrderOfTheQueue(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Classic(), nil)
+	var here, there []string
+	var ins []*inbox
+	for _, place := range []*[]string{&here, &there, &here} {
+		in := &inbox{t: t}
+		require.NoError(t, r.h.Consume(Consumer{NoAck: true}, placed{in, place}, in.attach, func() {}))
+		ins = append(ins, in)
+	}
+	r.post(bodies1to(6)...)
+	require.Equal(t, []string{"1", "3", "4", "6"}, here)
+	require.Equal(t, []string{"2", "5"}, there)
+	ins[0].want("1", "4")
+	ins[2].want("3", "6")
+	require.Equal(t, []int{2, 1, 2}, []int{ins[0].calls, ins[1].calls, ins[2].calls})
+	r.h.Cancel(ins[0].id)
+	r.h.Cancel(ins[1].id)
+	require.Len(t, r.h.lanes, 1)
+	here = nil
+	r.post("7", "8")
+	require.Equal(t, []string{"7", "8"}, here)
+	r.h.Cancel(ins[2].id)
+	require.Empty(t, r.h.lanes)
+	r.deleteAndBalance()
+}
+
 func TestAFullMailboxAsksPostersToWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

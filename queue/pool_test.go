@@ -61,7 +61,7 @@ func TestAWorkspaceIsRecycledEmpty(t *testing.T) {
 	consumers := map[message.ConsumerID]*attached{}
 	for id := range message.ConsumerID(3) {
 		in := &inbox{t: t, id: id}
-		consumers[id] = &attached{id: id, sink: in}
+		consumers[id] = &attached{id: id, sink: in, lane: new(lane)}
 	}
 	w := new(workspace)
 	for i := range 9 {

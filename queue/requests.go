@@ -29,7 +29,7 @@ func (h *Host) Consume(c Consumer, sink Sink, attach func(message.ConsumerID), o
 		c.ID = message.ConsumerID(h.ids)
 		attach(c.ID)
 		if err = h.q.Consume(c, &h.work.out); err == nil {
-			h.consumers[c.ID] = &attached{id: c.ID, sink: sink, noAck: c.NoAck}
+			h.consumers[c.ID] = &attached{id: c.ID, sink: sink, noAck: c.NoAck, lane: h.laneTo(sink)}
 			ok()
 		}
 	})
@@ -40,13 +40,38 @@ func (h *Host) Consume(c Consumer, sink Sink, attach func(message.ConsumerID), o
 // it. A queue that goes with its last consumer is gone by then.
 func (h *Host) Cancel(id message.ConsumerID) {
 	h.do(func() {
-		if h.consumers[id] == nil {
+		a := h.consumers[id]
+		if a == nil {
 			return
 		}
 		h.q.Cancel(id, ByClient, &h.work.out)
 		delete(h.consumers, id)
+		h.leaveLane(a)
 		h.recent = nil
 	})
+}
+
+// laneTo gives the lane of a new consumer.
+func (h *Host) laneTo(sink Sink) *lane {
+	ordered, ok := sink.(OrderedSink)
+	if !ok {
+		return new(lane)
+	}
+	place := ordered.Place()
+	l := h.lanes[place]
+	if l == nil {
+		l = &lane{place: place}
+		h.lanes[place] = l
+	}
+	l.consumers++
+	return l
+}
+
+// leaveLane forgets a lane with its last consumer.
+func (h *Host) leaveLane(a *attached) {
+	if a.lane.consumers--; a.lane.consumers == 0 {
+		delete(h.lanes, a.lane.place)
+	}
 }
 
 // Get takes one message. got is called exactly once in the queue's turn, which

@@ -11,9 +11,9 @@ import (
 // none, so that many queues that were busy once do not add up.
 type workspace struct {
 	out Actions
-	// What follows is for handing out deliveries to several consumers: to whom
-	// each goes, who they are, and the deliveries sorted by consumer.
-	to, touched []*attached
+	// What follows is for handing out deliveries to several consumers: on which
+	// lane each goes, which lanes there are, and the deliveries sorted by lane.
+	to, touched []*lane
 	sorted      []Delivery
 }
 
@@ -22,6 +22,14 @@ type attached struct {
 	id    message.ConsumerID
 	sink  Sink
 	noAck bool
+	lane  *lane
+}
+
+// lane is the way of deliveries to consumers that must see them in order: those
+// of one place, or a single one.
+type lane struct {
+	place     any
+	consumers int
 	// n counts its deliveries while they are sorted; at is where the next goes.
 	n, at int
 }
@@ -53,21 +61,28 @@ func (w *workspace) empty() {
 	}
 }
 
-// handOut gives each consumer what is for it, all at once and in order.
+// handOut gives the deliveries to their consumers: lane by lane, and in a lane in
+// the order of the queue, as many at once as follow each other.
 func (w *workspace) handOut(ds []Delivery, find func(message.ConsumerID) *attached, give func(*attached, []Delivery)) {
 	for i := range ds {
-		a := find(ds[i].Consumer)
-		if a.n == 0 {
-			w.touched = append(w.touched, a)
+		l := find(ds[i].Consumer).lane
+		if l.n == 0 {
+			w.touched = append(w.touched, l)
 		}
-		a.n++
-		w.to = append(w.to, a)
+		l.n++
+		w.to = append(w.to, l)
 	}
 	w.sort(ds)
-	for _, a := range w.touched {
-		n := a.n
-		a.n = 0
-		give(a, w.sorted[a.at-n:a.at])
+	for _, l := range w.touched {
+		l.n = 0
+	}
+	for rest := w.sorted; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].Consumer == rest[0].Consumer {
+			n++
+		}
+		give(find(rest[0].Consumer), rest[:n])
+		rest = rest[n:]
 	}
 	clear(w.to)
 	clear(w.touched)
@@ -75,16 +90,16 @@ func (w *workspace) handOut(ds []Delivery, find func(message.ConsumerID) *attach
 	w.to, w.touched, w.sorted = w.to[:0], w.touched[:0], w.sorted[:0]
 }
 
-// sort puts the deliveries of one consumer next to each other.
+// sort puts the deliveries of one lane next to each other.
 func (w *workspace) sort(ds []Delivery) {
 	w.sorted = slices.Grow(w.sorted, len(ds))[:len(ds)]
 	at := 0
-	for _, a := range w.touched {
-		a.at = at
-		at += a.n
+	for _, l := range w.touched {
+		l.at = at
+		at += l.n
 	}
-	for i, a := range w.to {
-		w.sorted[a.at] = ds[i]
-		a.at++
+	for i, l := range w.to {
+		w.sorted[l.at] = ds[i]
+		l.at++
 	}
 }

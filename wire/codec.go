@@ -116,10 +116,44 @@ func (r *reader) end() error {
 }
 
 func (r *reader) utf8(argument string, p []byte) (string, error) {
-	if !utf8.Valid(p) {
+	if !utf8.Valid(p) && !erlangUTF8(p) {
 		return "", argumentError(r.id, argument, ErrUTF8)
 	}
 	return string(p), nil
+}
+
+// erlangUTF8 says whether RabbitMQ takes p for UTF-8 (contract 01 §3): it lets
+// surrogates pass, and code points beyond the last that four octets can hold.
+func erlangUTF8(p []byte) bool {
+	for len(p) > 0 {
+		size, least := 1, rune(0)
+		code := rune(p[0])
+		switch {
+		case p[0] < 0x80:
+		case p[0]&0xe0 == 0xc0:
+			size, least, code = 2, 1<<7, code&0x1f
+		case p[0]&0xf0 == 0xe0:
+			size, least, code = 3, 1<<11, code&0x0f
+		case p[0]&0xf8 == 0xf0:
+			size, least, code = 4, 1<<16, code&0x07
+		default:
+			return false
+		}
+		if len(p) < size {
+			return false
+		}
+		for _, b := range p[1:size] {
+			if b&0xc0 != 0x80 {
+				return false
+			}
+			code = code<<6 | rune(b&0x3f)
+		}
+		if code < least {
+			return false
+		}
+		p = p[size:]
+	}
+	return true
 }
 
 func (r *reader) table(argument string, p []byte) (message.Table, error) {

@@ -3,6 +3,9 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"strconv"
+
+	"github.com/warrenmq/warren/reply"
 )
 
 // Errors of decoding and encoding. Each is wrapped with the method and
@@ -68,7 +71,7 @@ func Explanation(err error) string {
 	case errors.As(err, &large):
 		return FrameExplanation(large.Type, nil, fmt.Sprintf("{frame_too_large,%d,%d}", large.Size, large.Limit))
 	case errors.As(err, &end):
-		return FrameExplanation(end.Type, end.Payload, fmt.Sprintf("{invalid_frame_end_marker,%d}", end.End))
+		return reply.ErlangPair(FrameExplanation(end.Type, end.Payload, "")+": ", "invalid_frame_end_marker", strconv.Itoa(int(end.End)))
 	case errors.As(err, &decode):
 		return "cannot decode " + ErlangOctets(decode.Args)
 	case errors.Is(err, ErrUTF8):

@@ -111,6 +111,24 @@ func TestExplanationsAreRabbitMQs(t *testing.T) {
 	require.Empty(t, wire.Explanation(errors.New("another")))
 }
 
+// RabbitMQ 3.10.8 was seen to take these names, and to refuse the others.
+func TestUTF8IsWhatRabbitMQTakesForIt(t *testing.T) {
+	t.Parallel()
+	for name, good := range map[string]bool{
+		"q": true, "\u00e9": true, "\u20ac": true, "\U0001f600": true, "\x00": true,
+		"\xed\xa0\x80": true, "\xf4\x90\x80\x80": true, // a surrogate; beyond the last code point
+		"\xff\xfe": false, "\xff": false, "\x80": false, "\xc0\x80": false, "\xe0\x80\x80": false,
+		"\xf0\x80\x80\x80": false, "\xed\xa0": false, "\xed\xa0A": false, "\xf8\x88\x80\x80\x80": false,
+	} {
+		_, err := wire.Decode(append([]byte("\x00\x14\x00\x0a"), append([]byte{byte(len(name))}, name...)...))
+		if good {
+			require.NoError(t, err, "%q", name)
+		} else {
+			require.ErrorIs(t, err, wire.ErrUTF8, "%q", name)
+		}
+	}
+}
+
 // The wanted texts were printed by Erlang/OTP 25 with ~p.
 func TestOctetsArePrintedAsErlangDoes(t *testing.T) {
 	t.Parallel()
