@@ -24,7 +24,7 @@ type input struct {
 
 const (
 	minBuffer = 1 << 10
-	maxBuffer = 64 << 10
+	maxBuffer = 128 << 10
 	// maxSlack is after how many small reads the buffer shrinks.
 	maxSlack = 64
 )

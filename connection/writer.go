@@ -13,7 +13,7 @@ import (
 
 const (
 	// flushAt is how many octets the writer collects before it writes.
-	flushAt = 64 << 10
+	flushAt = 128 << 10
 	// byReference is from which size on a body goes to the socket from where it
 	// lies; smaller ones are cheaper to copy than to describe to the kernel.
 	byReference = 8 << 10
