@@ -148,7 +148,7 @@ func TestMemoryOfAConnection(t *testing.T) {
 		"a body of all the octets there are":  {after(oneChannel, publish, wire.AppendHeaderFrame(nil, 1, classBasic, 1<<64-1, []byte{0, 0}), frame(wire.FrameBody, 1, make([]byte, 4000))), small},
 		"a body longer than announced":        {after(oneChannel, publish, wire.AppendHeaderFrame(nil, 1, classBasic, 1, []byte{0, 0}), frame(wire.FrameBody, 1, make([]byte, 4000)), frame(wire.FrameBody, 1, make([]byte, 100_000))), 200 << 10},
 		"2000 half-open contents":             {after(open, contents), channels * 2 << 10},
-		"an answered burst":                   {after(oneChannel, answered), 150 << 10},
+		"an answered burst":                   {after(oneChannel, answered), maxBuffer + 86<<10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newFakeBroker(t)

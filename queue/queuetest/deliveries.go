@@ -9,8 +9,8 @@ import (
 )
 
 // deliveries are about consumers.
-func deliveries() []behaviour {
-	return []behaviour{
+func deliveries(caps queue.Capabilities) []behaviour {
+	all := []behaviour{
 		{"messages are delivered in their order", inOrder},
 		{"waiting messages are delivered in their order", backlogInOrder},
 		{"consumers are served in turn", roundRobin},
@@ -29,10 +29,14 @@ func deliveries() []behaviour {
 		{"a shut gate stops nobody else", gatePassesOver},
 		{"a resume without a reason is harmless", needlessResume},
 		{"an exclusive consumer is alone", exclusive},
-		{"an auto-delete queue ends with its last consumer", autoDelete},
 		{"every publish is answered once", confirms},
 		{"a publish that wants no answer gets none", unwantedAnswers},
+		{"random histories agree with a sorted list", histories},
 	}
+	if caps.AutoDelete {
+		all = append(all, behaviour{"an auto-delete queue ends with its last consumer", autoDelete})
+	}
+	return all
 }
 
 func inOrder(t *testing.T, typ queue.Type) {
@@ -285,9 +289,6 @@ func exclusive(t *testing.T, typ queue.Type) {
 }
 
 func autoDelete(t *testing.T, typ queue.Type) {
-	if !typ.Capabilities().AutoDelete {
-		t.Skip("the type has no auto-delete queues")
-	}
 	d := newDriver(t, typ, func(s *queue.Spec) { s.AutoDelete = true })
 	d.publish("1", "2")
 	d.wantGet("1", 1)

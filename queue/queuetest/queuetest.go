@@ -22,15 +22,18 @@ type behaviour struct {
 // Run tests a type whose queues are first in, first out and give a requeued
 // message its original position, as RabbitMQ's classic queues do (contract 05
 // §4). Its subtests run in parallel. Tests of what only a durable queue can do
-// are skipped for a type that asks nothing of the store.
+// are left out for a type that asks nothing of the store.
 func Run(t *testing.T, typ queue.Type) {
 	t.Helper()
-	for _, group := range [][]behaviour{deliveries(), requests(), stored(), histories()} {
-		for _, b := range group {
-			t.Run(b.name, func(t *testing.T) {
-				t.Parallel()
-				b.run(t, typ)
-			})
-		}
+	caps := typ.Capabilities()
+	all := append(deliveries(caps), requests()...)
+	if usesStore(t, typ) {
+		all = append(all, stored(caps)...)
+	}
+	for _, b := range all {
+		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
+			b.run(t, typ)
+		})
 	}
 }

@@ -13,13 +13,12 @@ import (
 var errDisk = errors.New("queuetest: the disk is broken")
 
 // stored are about a durable queue with a store that answers late.
-func stored() []behaviour {
-	return []behaviour{
+func stored(caps queue.Capabilities) []behaviour {
+	all := []behaviour{
 		{"a persistent publish is confirmed when it is stored", confirmAfterStored},
 		{"a persistent publish is confirmed in whatever groups it is stored", confirmInGroups},
 		{"a message that left before it was stored is confirmed", confirmAfterAck},
 		{"a publish that could not be stored is rejected", storeFails},
-		{"a transient message of a durable queue is not stored", transientNotStored},
 		{"what leaves the queue leaves the store", storeForgets},
 		{"purge and delete answer who waits for the store", purgeAndDeleteAnswer},
 		{"what was recovered comes in order with its redelivered flag", recovered},
@@ -31,22 +30,24 @@ func stored() []behaviour {
 		{"purge drops what is not in memory", purgeUnloaded},
 		{"a purge or delete during a load is no surprise", purgeWhileLoading},
 		{"a message that was loaded is requeued to its place", requeueLoaded},
+		{"random histories with a late store agree with a sorted list", storedHistories},
 	}
+	if caps.Transient {
+		all = append(all, behaviour{"a transient message of a durable queue is not stored", transientNotStored})
+	}
+	return all
 }
 
-// storing gives a durable queue, or skips the test if the type stores nothing.
-func storing(t *testing.T, typ queue.Type, kept ...string) *driver {
+// usesStore finds out whether durable queues of the type ask anything of a store.
+func usesStore(t *testing.T, typ queue.Type) bool {
 	t.Helper()
 	probe := newStored(t, typ)
 	probe.publish("probe")
-	if len(probe.log.ops) == 0 {
-		t.Skip("the type stores nothing")
-	}
-	return newStored(t, typ, kept...)
+	return len(probe.log.ops) > 0
 }
 
 func confirmAfterStored(t *testing.T, typ queue.Type) {
-	d := storing(t, typ)
+	d := newStored(t, typ)
 	d.publish("1")
 	c := d.consume(queue.Consumer{})
 	c.take("1")
@@ -56,7 +57,7 @@ func confirmAfterStored(t *testing.T, typ queue.Type) {
 }
 
 func confirmInGroups(t *testing.T, typ queue.Type) {
-	d := storing(t, typ)
+	d := newStored(t, typ)
 	d.publish("1", "2")
 	d.publish("3")
 	if n := len(d.log.ops); n != 3 {
@@ -72,7 +73,7 @@ func confirmInGroups(t *testing.T, typ queue.Type) {
 }
 
 func confirmAfterAck(t *testing.T, typ queue.Type) {
-	d := storing(t, typ)
+	d := newStored(t, typ)
 	d.publish("1", "2", "3")
 	d.settle(queue.Ack, d.wantGet("1", 2))
 	d.wantConfirmed(1)
@@ -83,7 +84,7 @@ func confirmAfterAck(t *testing.T, typ queue.Type) {
 }
 
 func storeFails(t *testing.T, typ queue.Type) {
-	d := storing(t, typ)
+	d := newStored(t, typ)
 	d.publish("1", "2", "3")
 	d.store(1)
 	d.fail(1, errDisk)
@@ -96,10 +97,7 @@ func storeFails(t *testing.T, typ queue.Type) {
 }
 
 func transientNotStored(t *testing.T, typ queue.Type) {
-	d := storing(t, typ)
-	if !typ.Capabilities().Transient {
-		t.Skip("the type stores every message")
-	}
+	d := newStored(t, typ)
 	d.q.Enqueue([]queue.Publish{{Msg: d.message("1", false)}}, &d.out)
 	d.take()
 	d.settle(queue.Ack, d.wantGet("1", 0))
@@ -109,7 +107,7 @@ func transientNotStored(t *testing.T, typ queue.Type) {
 }
 
 func storeForgets(t *testing.T, typ queue.Type) {
-	d := storing(t, typ, "a")
+	d := newStored(t, typ, "a")
 	d.publish("1", "2", "3", "4", "5")
 	d.ask(true)
 	d.storeAll()
@@ -130,7 +128,7 @@ func storeForgets(t *testing.T, typ queue.Type) {
 }
 
 func purgeAndDeleteAnswer(t *testing.T, typ queue.Type) {
-	d := storing(t, typ)
+	d := newStored(t, typ)
 	d.publish("1", "2")
 	d.wantGet("1", 1)
 	if n := d.purge(); n != 1 {
@@ -153,7 +151,7 @@ func (d *driver) drain() {
 }
 
 func recovered(t *testing.T, typ queue.Type) {
-	d := storing(t, typ, "a", "b", "c", "d", "e")
+	d := newStored(t, typ, "a", "b", "c", "d", "e")
 	d.wantStat(5, 0, 0)
 	if n := d.q.Stat().ReadyBytes; n != 5 {
 		t.Errorf("%d octets ready, want 5", n)
@@ -168,7 +166,7 @@ func recovered(t *testing.T, typ queue.Type) {
 }
 
 func recoveredFirst(t *testing.T, typ queue.Type) {
-	d := storing(t, typ, "a", "b")
+	d := newStored(t, typ, "a", "b")
 	d.publish("1", "2")
 	c := d.consume(queue.Consumer{Prefetch: 3})
 	d.publish("3")
@@ -181,7 +179,7 @@ func recoveredFirst(t *testing.T, typ queue.Type) {
 
 func loadsInRanges(t *testing.T, typ queue.Type) {
 	const n = 500
-	d := storing(t, typ, numbered(n)...)
+	d := newStored(t, typ, numbered(n)...)
 	c := d.consume(queue.Consumer{NoAck: true})
 	loads := 0
 	for len(d.log.loads) > 0 {
@@ -205,7 +203,7 @@ func numbered(n int) []string {
 }
 
 func lateLoad(t *testing.T, typ queue.Type) {
-	d := storing(t, typ, "a", "b", "c")
+	d := newStored(t, typ, "a", "b", "c")
 	x, y := d.consume(queue.Consumer{Prefetch: 2}), d.consume(queue.Consumer{Prefetch: 2})
 	d.publish("1", "2")
 	d.storeAll()
@@ -223,7 +221,7 @@ func lateLoad(t *testing.T, typ queue.Type) {
 }
 
 func getWaits(t *testing.T, typ queue.Type) {
-	d := storing(t, typ, "a", "b")
+	d := newStored(t, typ, "a", "b")
 	first, second, third := d.ask(true), d.ask(false), d.ask(false)
 	if len(d.got) != 0 {
 		t.Fatal("a get was answered before the message was loaded")
@@ -239,7 +237,7 @@ func getWaits(t *testing.T, typ queue.Type) {
 }
 
 func loadFails(t *testing.T, typ queue.Type) {
-	d := storing(t, typ, "a")
+	d := newStored(t, typ, "a")
 	ref := d.ask(false)
 	d.log.loads = d.log.loads[1:]
 	d.event(queue.Event{Kind: queue.LoadDone, Err: errDisk})
@@ -253,7 +251,7 @@ func loadFails(t *testing.T, typ queue.Type) {
 }
 
 func purgeUnloaded(t *testing.T, typ queue.Type) {
-	d := storing(t, typ, "a", "b")
+	d := newStored(t, typ, "a", "b")
 	if n := d.purge(); n != 2 {
 		t.Errorf("purged %d, want 2", n)
 	}
@@ -266,14 +264,14 @@ func purgeUnloaded(t *testing.T, typ queue.Type) {
 }
 
 func purgeWhileLoading(t *testing.T, typ queue.Type) {
-	d := storing(t, typ, "a", "b")
+	d := newStored(t, typ, "a", "b")
 	c := d.consume(queue.Consumer{})
 	d.purge()
 	d.publish("1")
 	d.drain()
 	c.take("1")
 
-	e := storing(t, typ, "a", "b")
+	e := newStored(t, typ, "a", "b")
 	ref := e.ask(false)
 	late := e.log.loads
 	if _, err := e.delete(false, false); err != nil {
@@ -293,7 +291,7 @@ func purgeWhileLoading(t *testing.T, typ queue.Type) {
 }
 
 func requeueLoaded(t *testing.T, typ queue.Type) {
-	d := storing(t, typ, "a", "b", "c")
+	d := newStored(t, typ, "a", "b", "c")
 	c := d.consume(queue.Consumer{Prefetch: 2})
 	d.drain()
 	held := c.take("a", "b")
