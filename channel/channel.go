@@ -80,8 +80,8 @@ type Channel struct {
 	props     inspector
 	pending   []posting
 	pendingN  int
-	full      <-chan struct{} // see Flush
-	settled   []unackedEntry  // scratch
+	wait      queue.Wait     // see Flush
+	settled   []unackedEntry // scratch
 
 	mu        sync.Mutex
 	mode      Mode // changed by the methods only
@@ -130,22 +130,22 @@ func (ch *Channel) batch(h *queue.Host) *queue.Batch {
 	return b
 }
 
-// Flush hands over what was collected, and may run queues while it does. If a
-// queue has more before it than it should, the result is a channel that is
-// closed when it has caught up: whoever calls for a publisher waits for it before
-// taking more.
-func (ch *Channel) Flush() (full <-chan struct{}) {
+// Flush hands over what was collected, and may run queues while it does. The
+// result says whether a queue has more before it than it should: whoever calls
+// for a publisher waits for it before taking more.
+func (ch *Channel) Flush() queue.Wait {
 	ch.flush()
-	full, ch.full = ch.full, nil
-	return full
+	w := ch.wait
+	ch.wait = queue.Wait{}
+	return w
 }
 
 func (ch *Channel) flush() {
 	ch.pendingN = 0
 	for i, p := range ch.pending {
 		ch.pending[i] = posting{}
-		if full := p.host.Post(p.b); full != nil {
-			ch.full = full
+		if w := p.host.Post(p.b); w.C != nil && (ch.wait.C == nil || !w.Optional()) {
+			ch.wait = w
 		}
 	}
 	ch.pending = ch.pending[:0]

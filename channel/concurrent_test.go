@@ -120,8 +120,8 @@ func TestChannelsAtOnce(t *testing.T) {
 					return
 				}
 				if k.r.IntN(3) == 0 {
-					if full := k.c.Flush(); full != nil {
-						<-full
+					if w := k.c.Flush(); w.C != nil {
+						<-w.C
 					}
 				}
 			}

@@ -81,7 +81,7 @@ func TestFlushSaysWhichQueueIsBehind(t *testing.T) {
 			c.put("q", fmt.Sprint(i))
 		}
 		c.put("r", "x")
-		full := c.Flush()
+		full := c.Flush().C
 		require.NotNil(t, full)
 		require.Equal(t, []string{"x"}, c.content("r"), "other queues go on")
 		select {
@@ -92,7 +92,7 @@ func TestFlushSaysWhichQueueIsBehind(t *testing.T) {
 		close(release)
 		<-full
 		synctest.Wait()
-		require.Nil(t, c.Flush())
+		require.Nil(t, c.Flush().C)
 		n, err := c.PurgeQueue("q")
 		c.ok(err)
 		require.Equal(t, 9000, n)

@@ -15,6 +15,7 @@ import (
 	"github.com/warrenmq/warren/auth"
 	"github.com/warrenmq/warren/channel"
 	"github.com/warrenmq/warren/message"
+	"github.com/warrenmq/warren/queue"
 	"github.com/warrenmq/warren/reply"
 	"github.com/warrenmq/warren/wire"
 )
@@ -106,6 +107,7 @@ type Conn struct {
 	sessions map[uint16]*session
 	last     *session   // the session of the last frame
 	dirty    []*session // those with something to flush
+	pauses   *time.Timer
 
 	view      view
 	name      string        // "127.0.0.1:50000 -> 127.0.0.1:5672"
@@ -305,14 +307,40 @@ func (c *Conn) flush() {
 		if s.ch == nil {
 			continue
 		}
-		if full := s.ch.Flush(); full != nil {
-			select {
-			case <-full:
-			case <-c.kill:
-			}
+		if w := s.ch.Flush(); w.C != nil {
+			c.await(w)
 		}
 	}
 	c.dirty = c.dirty[:0]
+}
+
+// maxPause is how long a publisher waits for consumers that are a little behind:
+// some of the time in which a socket's buffers are emptied, and too short to be
+// noticed.
+const maxPause = 5 * time.Millisecond
+
+// await waits for a queue.
+func (c *Conn) await(w queue.Wait) {
+	if !w.Optional() {
+		select {
+		case <-w.C:
+		case <-c.kill:
+		}
+		return
+	}
+	if c.pauses == nil {
+		c.pauses = time.NewTimer(maxPause)
+	} else {
+		c.pauses.Reset(maxPause)
+	}
+	select {
+	case <-w.C:
+		c.pauses.Stop()
+	case <-c.pauses.C:
+		w.GiveUp()
+	case <-c.kill:
+		c.pauses.Stop()
+	}
 }
 
 // waitForRoom waits while too many answers wait for the client to read them.

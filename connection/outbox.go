@@ -16,16 +16,41 @@ import (
 // while there is too much of it.
 type outbox struct {
 	mu       sync.Mutex
-	items    []item
-	frames   []byte // of the items of kind itemFrames, end to end
-	owed     int    // octets of answers that wait
-	confirms []*session
-	closed   bool // nothing more is taken; what is there is written
-	asleep   bool // the writer waits on wake
+	load     *load // nil while nothing waits
+	owed     int   // octets of answers that wait
+	closed   bool  // nothing more is taken; what is there is written
+	asleep   bool  // the writer waits on wake
 	room     chan struct{}
 	frameMax uint32
 
 	wake chan struct{} // has one place; for the writer
+}
+
+// load is what the writer takes out of the outbox at a time.
+type load struct {
+	items    []item
+	frames   []byte // of the items of kind itemFrames, end to end
+	confirms []*session
+}
+
+// loads are lent to outboxes that have something in them, so that an idle
+// connection has none. One that is in it is empty and holds no pointer.
+var loads = sync.Pool{New: func() any { return new(load) }}
+
+// Up to this size a load is used again.
+const (
+	keptItems  = 4096
+	keptFrames = 64 << 10
+)
+
+func (l *load) free() {
+	if cap(l.items) > keptItems || cap(l.confirms) > keptItems || cap(l.frames) > keptFrames {
+		return
+	}
+	clear(l.items)
+	clear(l.confirms)
+	l.items, l.frames, l.confirms = l.items[:0], l.frames[:0], l.confirms[:0]
+	loads.Put(l)
 }
 
 type itemKind uint8
@@ -62,6 +87,14 @@ func (o *outbox) setFrameMax(n uint32) {
 	o.mu.Unlock()
 }
 
+// open gives the load to put something into.
+func (o *outbox) open() *load {
+	if o.load == nil {
+		o.load = loads.Get().(*load)
+	}
+	return o.load
+}
+
 // nudge unlocks the outbox and sees that the writer looks at it.
 func (o *outbox) nudge() {
 	wake := o.asleep
@@ -79,13 +112,14 @@ func (o *outbox) method(ch uint16, m wire.Method) error {
 		o.mu.Unlock()
 		return nil
 	}
-	before := len(o.frames)
-	frames, err := wire.AppendMethodFrame(o.frames, ch, m)
+	l := o.open()
+	before := len(l.frames)
+	frames, err := wire.AppendMethodFrame(l.frames, ch, m)
 	if err != nil {
 		o.mu.Unlock()
 		return err
 	}
-	o.frames = frames
+	l.frames = frames
 	o.addFrames(len(frames) - before)
 	o.nudge()
 	return nil
@@ -95,13 +129,13 @@ func (o *outbox) method(ch uint16, m wire.Method) error {
 // is as good, and reports whether it did.
 func (o *outbox) heartbeat() bool {
 	o.mu.Lock()
-	if o.closed || len(o.items) > 0 {
+	if o.closed || o.load != nil && len(o.load.items) > 0 {
 		o.mu.Unlock()
 		return false
 	}
-	before := len(o.frames)
-	o.frames = wire.AppendHeartbeat(o.frames)
-	o.addFrames(len(o.frames) - before)
+	l := o.open()
+	l.frames = wire.AppendHeartbeat(l.frames)
+	o.addFrames(len(l.frames))
 	o.nudge()
 	return true
 }
@@ -113,18 +147,20 @@ func (o *outbox) octets(s string) {
 		o.mu.Unlock()
 		return
 	}
-	o.frames = append(o.frames, s...)
+	l := o.open()
+	l.frames = append(l.frames, s...)
 	o.addFrames(len(s))
 	o.nudge()
 }
 
 func (o *outbox) addFrames(n int) {
 	o.owed += n
-	if last := len(o.items) - 1; last >= 0 && o.items[last].kind == itemFrames {
-		o.items[last].size += n
+	l := o.load
+	if last := len(l.items) - 1; last >= 0 && l.items[last].kind == itemFrames {
+		l.items[last].size += n
 		return
 	}
-	o.items = append(o.items, item{kind: itemFrames, size: n})
+	l.items = append(l.items, item{kind: itemFrames, size: n})
 }
 
 func (o *outbox) deliver(s *session, consumer string, first uint64, ds []queue.Delivery) {
@@ -139,9 +175,10 @@ func (o *outbox) deliver(s *session, consumer string, first uint64, ds []queue.D
 		s.ch.Dropped(cost)
 		return
 	}
+	l := o.open()
 	for i := range ds {
 		d := &ds[i]
-		o.items = append(o.items, item{
+		l.items = append(l.items, item{
 			kind: itemDeliver, redelivered: d.Redelivered, tag: first + uint64(i),
 			s: s, consumer: consumer, msg: d.Msg,
 		})
@@ -157,7 +194,8 @@ func (o *outbox) getOK(s *session, tag uint64, r queue.GetReply) {
 		return
 	}
 	o.owed += channel.Cost(r.Msg.Size())
-	o.items = append(o.items, item{
+	l := o.open()
+	l.items = append(l.items, item{
 		kind: itemGetOK, redelivered: r.Redelivered, size: r.Remaining, tag: tag, s: s, msg: r.Msg,
 	})
 	o.nudge()
@@ -171,7 +209,8 @@ func (o *outbox) returned(s *session, code reply.Code, m *message.Message) {
 		return
 	}
 	o.owed += channel.Cost(m.Size())
-	o.items = append(o.items, item{kind: itemReturn, size: int(code), s: s, msg: m})
+	l := o.open()
+	l.items = append(l.items, item{kind: itemReturn, size: int(code), s: s, msg: m})
 	o.nudge()
 }
 
@@ -182,7 +221,8 @@ func (o *outbox) confirmsReady(s *session) {
 		o.mu.Unlock()
 		return
 	}
-	o.confirms = append(o.confirms, s)
+	l := o.open()
+	l.confirms = append(l.confirms, s)
 	o.nudge()
 }
 
@@ -207,67 +247,28 @@ func (o *outbox) close() {
 	o.nudge()
 }
 
-// work is what the writer took out of the outbox.
-type work struct {
-	items    []item
-	frames   []byte
-	confirms []*session
-	answers  []channel.Answer // scratch, for the confirms
-	frameMax uint32
-}
-
-// take moves everything into w, which is empty, and waits while there is
-// nothing. It reports false when the outbox is closed and empty.
-func (o *outbox) take(w *work) bool {
+// take gives the writer everything that waits, to write and to free, with the
+// frame_max that holds for it, and waits while there is nothing. It gives nil when
+// the outbox is closed and empty.
+func (o *outbox) take() (l *load, frameMax uint32) {
 	o.mu.Lock()
-	for len(o.items) == 0 && len(o.confirms) == 0 {
+	for o.load == nil {
 		if o.closed {
 			o.mu.Unlock()
-			return false
+			return nil, 0
 		}
 		o.asleep = true
-		w.shrink()
-		o.shrink()
 		o.mu.Unlock()
 		<-o.wake
 		o.mu.Lock()
 	}
-	w.items, o.items = o.items, w.items[:0]
-	w.frames, o.frames = o.frames, w.frames[:0]
-	w.confirms, o.confirms = o.confirms, w.confirms[:0]
+	l, o.load = o.load, nil
 	o.owed = 0
-	w.frameMax = o.frameMax
+	frameMax = o.frameMax
 	if o.room != nil {
 		close(o.room)
 		o.room = nil
 	}
 	o.mu.Unlock()
-	return true
-}
-
-// keptItems and keptFrames are what an idle connection keeps of its outbox.
-const (
-	keptItems  = 8
-	keptFrames = 256
-)
-
-func (o *outbox) shrink() {
-	o.items = kept(o.items, keptItems)
-	o.frames = kept(o.frames, keptFrames)
-	o.confirms = kept(o.confirms, keptItems)
-}
-
-func (w *work) shrink() {
-	w.items = kept(w.items, keptItems)
-	w.frames = kept(w.frames, keptFrames)
-	w.confirms = kept(w.confirms, keptItems)
-	w.answers = kept(w.answers, keptItems)
-}
-
-// kept gives s, or nothing if it has room for more than n.
-func kept[T any](s []T, n int) []T {
-	if cap(s) > n {
-		return nil
-	}
-	return s
+	return l, frameMax
 }

@@ -19,6 +19,9 @@ const (
 	byReference = 8 << 10
 )
 
+// keptAnswers is how many answers to publishers a writer keeps room for.
+const keptAnswers = 64
+
 // classBasic is the class of all methods with content.
 const classBasic = 60
 
@@ -35,7 +38,8 @@ type writer struct {
 	sent     *atomic.Uint64 // octets; what the heartbeat looks at
 	failed   func(error)    // is told the first error
 
-	todo   work
+	answers []channel.Answer // scratch, for the confirms
+
 	buf    []byte
 	vec    net.Buffers
 	cut    int // up to where buf is in vec
@@ -54,23 +58,28 @@ type costOf struct {
 // run writes until the outbox is closed and empty. After an error it goes on to
 // take and drop what comes, so that nobody waits for it.
 func (w *writer) run() {
-	for w.out.take(&w.todo) {
+	for {
+		var l *load
+		if l, w.frameMax = w.out.take(); l == nil {
+			return
+		}
 		lent := writeBuffers.Get().(*[flushAt + byReference + 1024]byte)
 		w.buf = lent[:0]
-		w.write(&w.todo)
+		w.write(l)
 		w.flush()
 		w.buf = nil
 		writeBuffers.Put(lent)
-		clear(w.todo.items)
-		clear(w.todo.confirms)
+		l.free()
+		if cap(w.answers) > keptAnswers {
+			w.answers = nil
+		}
 	}
 }
 
-func (w *writer) write(todo *work) {
-	frames := todo.frames
-	w.frameMax = todo.frameMax
-	for i := range todo.items {
-		it := &todo.items[i]
+func (w *writer) write(l *load) {
+	frames := l.frames
+	for i := range l.items {
+		it := &l.items[i]
 		switch it.kind {
 		case itemFrames:
 			w.raw(frames[:it.size])
@@ -94,9 +103,9 @@ func (w *writer) write(todo *work) {
 			w.flush()
 		}
 	}
-	for _, s := range todo.confirms {
-		todo.answers = s.ch.Confirms(todo.answers[:0])
-		for _, a := range todo.answers {
+	for _, s := range l.confirms {
+		w.answers = s.ch.Confirms(w.answers[:0])
+		for _, a := range w.answers {
 			if a.Nack {
 				w.buf = wire.AppendNack(w.buf, s.number, a.Tag, a.Multiple)
 			} else {

@@ -64,6 +64,7 @@ type Host struct {
 	closed  bool
 	failed  bool          // closed because of an error
 	room    chan struct{} // closed when the mailbox is taken; nil if nobody waits
+	lag     lag
 	// recovering says that only events may reach the queue yet.
 	recovering bool
 
@@ -130,31 +131,37 @@ func (h *Host) Spec() Spec { return h.spec }
 func (h *Host) Capabilities() Capabilities { return h.caps }
 
 // Post hands a batch over; it must not be touched afterwards. The caller may run
-// the queue before Post returns. If the mailbox is fuller than it should be, the
-// result is a channel that is closed when it was emptied: who reads for a
-// publisher waits for it before it reads on.
-func (h *Host) Post(b *Batch) (full <-chan struct{}) {
+// the queue before Post returns. If the mailbox is fuller than it should be, or
+// the batch had publishes and the queue's consumers lag behind them, the result
+// says what to wait for: who reads for a publisher does so before it reads on.
+func (h *Host) Post(b *Batch) Wait {
+	var w Wait
+	publishes := len(b.publishes) > 0
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
 		h.refuse(b)
-		return nil
+		return w
 	}
 	h.put(b)
 	if (h.running || h.recovering) && h.in.Len() > maxMailbox {
 		if h.room == nil {
 			h.room = make(chan struct{})
 		}
-		full = h.room
+		w.C = h.room
 	}
-	if h.running {
-		h.mu.Unlock()
-		return full
-	}
+	run := !h.running
 	h.running = true
 	h.mu.Unlock()
-	h.run(maxTurns)
-	return full
+	if run {
+		h.run(maxTurns)
+	}
+	if w.C == nil && publishes {
+		if c := h.lag.pause(); c != nil {
+			w = Wait{c, &h.lag}
+		}
+	}
+	return w
 }
 
 // PostLater is Post for a goroutine that runs another queue: if this one is

@@ -173,7 +173,9 @@ func (stubbornQueue) Delete(bool, bool, *Actions) (int, error) { return 0, errSt
 func TestAQueueThatWantsToGoAndRefusesToBeDeletedFails(t *testing.T) {
 	t.Parallel()
 	typ := stubborn{hooked{Type: Classic(), after: func(call string, out *Actions) {
-		out.Gone = call == "Purge"
+		if call == "Purge" {
+			out.Gone = true
+		}
 	}}}
 	r := newRig(t, typ, nil)
 	in := r.consume(Consumer{})

@@ -121,7 +121,7 @@ func TestWhatWasKeptComesBackInOrder(t *testing.T) {
 	for range maxMailbox {
 		b.Publish(Publish{Msg: r.message("x", false)})
 	}
-	full = append(full, r.h.Post(b))
+	full = append(full, r.h.Post(b).C)
 	require.NotNil(t, full[0])
 	log.recoverIn(4, nil)
 	<-full[0]
@@ -353,8 +353,8 @@ func TestAStoredQueueUnderLoad(t *testing.T) {
 					m := r.message("x", rnd.IntN(4) > 0)
 					b.Publish(Publish{Msg: m, Ref: message.PublishRef{By: r.answers, Seq: seq}})
 				}
-				if full := r.h.Post(b); full != nil {
-					<-full
+				if w := r.h.Post(b); w.C != nil {
+					<-w.C
 				}
 			}
 		})

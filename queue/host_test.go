@@ -273,7 +273,7 @@ func TestAFullMailboxAsksPostersToWait(t *testing.T) {
 		for i := range maxMailbox + 2 {
 			b := NewBatch()
 			b.Publish(Publish{Msg: r.message("x", false)})
-			full := r.h.Post(b)
+			full := r.h.Post(b).C
 			require.Equal(t, i >= maxMailbox, full != nil, "after %d", i+1)
 			if full != nil {
 				waiting = append(waiting, full)
@@ -313,7 +313,7 @@ func TestADeleteLetsWaitingPostersGo(t *testing.T) {
 		for range maxMailbox + 1 {
 			b.Publish(r.publish("x", false))
 		}
-		full := r.h.Post(b)
+		full := r.h.Post(b).C
 		require.NotNil(t, full)
 		close(leave)
 		<-full

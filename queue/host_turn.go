@@ -48,10 +48,21 @@ func (h *Host) turn(events []Event, b *Batch) {
 		}
 	}
 	if h.ended {
+		h.lag.note(0)
 		h.refuse(b.rest(p, s, c))
 		return
 	}
+	h.noteLag()
 	b.free()
+}
+
+// noteLag looks how far the consumers are behind.
+func (h *Host) noteLag() {
+	if len(h.consumers) == 0 {
+		h.lag.note(0)
+		return
+	}
+	h.lag.note(h.q.Stat().ReadyBytes)
 }
 
 // event tells the queue of an event.

@@ -75,7 +75,7 @@ func (m *Memory) enter(ctx context.Context) error {
 // run calls f, hands over what was collected and gives the lock back, which the
 // caller has taken. An exchange type of a user's own runs in it: if it panics,
 // the connection ends as it does over a socket, and nobody waits for the lock.
-func (m *Memory) run(f func() error) (full <-chan struct{}, err error) {
+func (m *Memory) run(f func() error) (full queue.Wait, err error) {
 	defer m.lock.unlock()
 	defer func() {
 		if v := recover(); v != nil {
@@ -85,22 +85,22 @@ func (m *Memory) run(f func() error) (full <-chan struct{}, err error) {
 		}
 	}()
 	if err := f(); err != nil {
-		return nil, err
+		return full, err
 	}
 	return m.ch.Flush(), nil
 }
 
 // leave waits for queues that are behind. If ctx or the channel ends meanwhile,
 // what was handed over stays so.
-func (m *Memory) leave(ctx context.Context, full <-chan struct{}, err error) error {
+func (m *Memory) leave(ctx context.Context, full queue.Wait, err error) error {
 	switch {
 	case err != nil:
 		return m.refused(err)
-	case full == nil:
+	case full.C == nil || full.Optional():
 		return nil
 	}
 	select {
-	case <-full:
+	case <-full.C:
 	case <-m.done:
 	case <-ctx.Done(): // the call did what it should; the next one waits
 	}
