@@ -2,6 +2,7 @@ package warren
 
 import (
 	"context"
+	"errors"
 
 	"github.com/warrenmq/warren/channel"
 	"github.com/warrenmq/warren/message"
@@ -17,6 +18,13 @@ type Message struct {
 	Properties
 	Body []byte
 }
+
+// ErrReject, wrapped in the error of a Handle function, rejects the delivery
+// instead of giving it back to its queue: trying again would not help.
+var ErrReject = errors.New("the message is rejected")
+
+// errNotDelivered is the error of settling a Delivery that is not one.
+var errNotDelivered = errors.New("warren: settle a delivery that came from no channel")
 
 // Delivery is a message from a queue. Its strings and its body are the
 // receiver's to keep, but not to change.
@@ -58,8 +66,11 @@ func (d Delivery) Nack(requeue bool) error {
 func (d Delivery) Reject(requeue bool) error { return d.Nack(requeue) }
 
 func (d Delivery) settle(f func(*channel.Channel) error) error {
-	if d.in != nil {
+	switch {
+	case d.in != nil:
 		return d.in.Settle(f)
+	case d.c == nil:
+		return errNotDelivered
 	}
 	return d.c.m.Do(context.Background(), f)
 }
@@ -67,7 +78,7 @@ func (d Delivery) settle(f func(*channel.Channel) error) error {
 // handled settles the delivery by what its handler said.
 func (d Delivery) handled(err error) error {
 	if err != nil {
-		return d.Nack(true)
+		return d.Nack(!errors.Is(err, ErrReject))
 	}
 	return d.Ack()
 }

@@ -266,9 +266,10 @@ func (c *Channel) Get(ctx context.Context, queue string, options ...GetOption) (
 
 // Consume gives the deliveries of a queue to a range loop. The loop ends when ctx
 // does, when the queue is deleted (ErrConsumerCancelled), or when the channel is
-// closed; the last thing it gets is then the reason. Leaving the loop, however
-// it is left, ends the consumer, and what it was given but did not settle
-// returns to its place in the queue, marked as redelivered.
+// closed; the last thing it gets is then the reason. What needs to be settled is
+// not handed out any more when the channel is closed: it is the queue's again.
+// Leaving the loop, however it is left, ends the consumer, and what it was given
+// but did not settle returns to its place in the queue, marked as redelivered.
 //
 //	for d, err := range ch.Consume(ctx, "jobs", warren.Prefetch(100)) {
 //		if err != nil {
@@ -296,6 +297,13 @@ func (c *Channel) Consume(ctx context.Context, queue string, options ...ConsumeO
 			}
 			if err == nil {
 				err = ctx.Err() // deliveries that keep coming must not hide it
+			}
+			if err == nil && !in.NoAck() {
+				select {
+				case <-c.m.Done():
+					err = c.m.Err()
+				default:
+				}
 			}
 			if err != nil {
 				yield(Delivery{}, err)
@@ -328,10 +336,11 @@ func (c *Channel) subscribe(ctx context.Context, queue string, options []Consume
 
 // Handle consumes a queue with workers: as many goroutines as asked for call
 // handle with one delivery at a time. A delivery is acknowledged when handle
-// returns nil, and given back to the queue when it returns an error. Handle
-// returns when ctx ends or the consumer does, once all workers have finished,
-// with the reason; what was not handled is back in the queue then. With NoAck
-// there is nothing to settle, and an error of handle changes nothing.
+// returns nil, and given back to the queue when it returns an error, or rejected
+// if the error wraps ErrReject. Handle returns when ctx ends or the consumer does,
+// once all workers have finished, with the reason; what was not handled is back in
+// the queue then. With NoAck there is nothing to settle, and an error of handle
+// changes nothing.
 func (c *Channel) Handle(ctx context.Context, queue string, workers int, handle func(context.Context, Delivery) error, options ...ConsumeOption) error {
 	if workers < 1 {
 		return fmt.Errorf("warren: handle queue '%s' with %d workers", queue, workers)

@@ -351,3 +351,62 @@ func TestNativeReturnsReachALoopThatSleeps(t *testing.T) {
 		require.NoError(t, ch.Close())
 	})
 }
+
+func TestNativeHandleRejectsWhatCannotBeHandled(t *testing.T) {
+	t.Parallel()
+	_, ch := nativePair(t)
+	filled(t, ch, "q", "good", "bad")
+	ctx, cancel := context.WithCancel(t.Context())
+	var seen []string
+	err := ch.Handle(ctx, "q", 1, func(_ context.Context, d warren.Delivery) error {
+		seen = append(seen, got(d))
+		if string(d.Body) == "bad" {
+			cancel()
+			return fmt.Errorf("parse %s: %w", d.Body, warren.ErrReject)
+		}
+		return nil
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Len(t, seen, 2)
+	require.Empty(t, drained(t, ch, "q"), "neither is in the queue any more")
+}
+
+func TestNativeZeroDeliveryCannotBeSettled(t *testing.T) {
+	t.Parallel()
+	var d warren.Delivery
+	for _, err := range []error{d.Ack(), d.Nack(true), d.Reject(false)} {
+		require.EqualError(t, err, "warren: settle a delivery that came from no channel")
+	}
+}
+
+func TestNativeClosedChannelHandsOutNothingThatIsTheQueuesAgain(t *testing.T) {
+	t.Parallel()
+	for _, noAck := range []bool{false, true} {
+		t.Run(fmt.Sprint("no ack ", noAck), func(t *testing.T) {
+			t.Parallel()
+			_, ch := nativePair(t)
+			filled(t, ch, "q", "1", "2", "3")
+			var options []warren.ConsumeOption
+			if noAck {
+				options = append(options, warren.NoAck())
+			}
+			var seen []string
+			var end error
+			for d, err := range ch.Consume(t.Context(), "q", options...) {
+				if err != nil {
+					end = err
+					break
+				}
+				if seen = append(seen, string(d.Body)); len(seen) == 1 {
+					require.NoError(t, ch.Close())
+				}
+			}
+			require.Error(t, end)
+			if noAck {
+				require.Equal(t, []string{"1", "2", "3"}, seen, "they are nobody else's")
+			} else {
+				require.Equal(t, []string{"1"}, seen)
+			}
+		})
+	}
+}

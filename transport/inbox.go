@@ -21,8 +21,9 @@ var ErrStopped = errors.New("the delivery's consumer was stopped, and the messag
 // by the channel's window (channel.Config.MaxUnsent): what has been taken out
 // makes room for more.
 type Inbox struct {
-	m   *Memory
-	tag string
+	m     *Memory
+	tag   string
+	noAck bool
 	// stopped is guarded by the channel's lock.
 	stopped bool
 
@@ -43,7 +44,7 @@ type Item struct {
 
 // Consume adds a consumer.
 func (m *Memory) Consume(ctx context.Context, c channel.Consume) (*Inbox, error) {
-	in := &Inbox{m: m, wake: make(chan struct{}, 1)}
+	in := &Inbox{m: m, noAck: c.NoAck, wake: make(chan struct{}, 1)}
 	err := m.Do(ctx, func(ch *channel.Channel) error {
 		return ch.Consume(c, func(tag string) {
 			in.tag = tag
@@ -64,6 +65,9 @@ func (m *Memory) Consume(ctx context.Context, c channel.Consume) (*Inbox, error)
 
 // Tag is the consumer's tag.
 func (in *Inbox) Tag() string { return in.tag }
+
+// NoAck reports whether its deliveries need no acknowledgement.
+func (in *Inbox) NoAck() bool { return in.noAck }
 
 // put takes deliveries, and reports false if nobody takes them any more.
 func (in *Inbox) put(first uint64, ds []queue.Delivery) bool {
