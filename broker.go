@@ -10,6 +10,7 @@ import (
 	"github.com/warrenmq/warren/auth"
 	"github.com/warrenmq/warren/connection"
 	"github.com/warrenmq/warren/exchange"
+	"github.com/warrenmq/warren/intercept"
 	"github.com/warrenmq/warren/queue"
 	"github.com/warrenmq/warren/reply"
 )
@@ -68,6 +69,10 @@ func New(o Options) (*Broker, error) {
 	if b.queueTypes, err = queue.NewTypes(append([]queue.Type{queue.Classic()}, o.QueueTypes...)...); err != nil {
 		return nil, fmt.Errorf("warren: Options.QueueTypes: %w", err)
 	}
+	interceptors, err := intercept.NewSet(o.Logger, o.Interceptors...)
+	if err != nil {
+		return nil, fmt.Errorf("warren: Options.Interceptors: %w", err)
+	}
 	b.auth = auth.New(auth.Options{LoopbackUsers: o.LoopbackUsers, UserDeleted: b.userDeleted})
 	b.vhosts[auth.DefaultVHost] = newVHost(b, auth.DefaultVHost)
 	if !o.NoDefaultUser {
@@ -79,7 +84,7 @@ func New(o Options) (*Broker, error) {
 		Broker: gate{b}, Logger: o.Logger, ServerProperties: serverProperties(),
 		ChannelMax: o.ChannelMax, FrameMax: o.FrameMax, Heartbeat: uint16(o.Heartbeat.Seconds()),
 		HandshakeTimeout: o.HandshakeTimeout, MaxMessageSize: o.MaxMessageSize, MaxUnsent: o.MaxUnsent,
-		Go: b.start,
+		Interceptors: interceptors, Go: b.start,
 	}
 	return b, nil
 }

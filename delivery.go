@@ -63,7 +63,9 @@ func (d Delivery) Nack(requeue bool) error {
 }
 
 // Reject is Nack by AMQP's older name.
-func (d Delivery) Reject(requeue bool) error { return d.Nack(requeue) }
+func (d Delivery) Reject(requeue bool) error {
+	return d.settle(func(ch *channel.Channel) error { return ch.Reject(d.DeliveryTag, requeue) })
+}
 
 func (d Delivery) settle(f func(*channel.Channel) error) error {
 	switch {

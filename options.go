@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/warrenmq/warren/exchange"
+	"github.com/warrenmq/warren/intercept"
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/queue"
 )
@@ -24,6 +25,10 @@ type Options struct {
 	ExchangeTypes []exchange.Type
 	// QueueTypes are added to classic; a client asks for them by x-queue-type.
 	QueueTypes []queue.Type
+	// Interceptors see what clients ask for before it is carried out, and may
+	// rewrite or refuse it, on every way into the broker; see package intercept. New
+	// fails if two of them claim the same method.
+	Interceptors []intercept.Interceptor
 	// ChannelMax is how many channels a connection may have open, 2047 if 0.
 	ChannelMax uint16
 	// FrameMax is the longest frame in octets that is proposed to clients: 131072

@@ -6,6 +6,7 @@ import (
 	"github.com/warrenmq/warren/auth"
 	"github.com/warrenmq/warren/confirm"
 	"github.com/warrenmq/warren/exchange"
+	"github.com/warrenmq/warren/intercept"
 	"github.com/warrenmq/warren/limiter"
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/queue"
@@ -63,11 +64,18 @@ type Config struct {
 	// MaxUnsent is how many octets of deliveries may wait for the client to read
 	// them before queues serve others; at least one delivery may.
 	MaxUnsent int
+	// Interceptors see methods first; nil are none. Client is what they are told of
+	// who sent them.
+	Interceptors *intercept.Set
+	Client       intercept.Client
 }
 
 // Channel is one open channel.
 type Channel struct {
 	Config
+	// publishes are shown to an interceptor.
+	interceptPublishes bool
+
 	confirms *confirm.Tracker
 	window   *limiter.Window
 	global   limiter.Prefetch
@@ -97,6 +105,7 @@ type Channel struct {
 func New(c Config) *Channel {
 	ch := &Channel{Config: c, window: limiter.NewWindow(c.MaxUnsent), consumers: map[string]*consumer{}}
 	ch.confirms = confirm.New(c.Out.ConfirmsReady)
+	ch.interceptPublishes = c.Interceptors.Claims((*intercept.Publish)(nil).Name())
 	return ch
 }
 

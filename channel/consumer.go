@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/warrenmq/warren/intercept"
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/queue"
 	"github.com/warrenmq/warren/reply"
@@ -166,6 +167,11 @@ func (ch *Channel) stopWaiting(c *consumer) {
 // Qos sets how many deliveries may be unacknowledged: for each consumer to come,
 // or with global for all consumers of the channel together (contract 06 §3).
 func (ch *Channel) Qos(size uint32, count int, global bool) error {
+	m, err := intercepted(ch, intercept.Qos{PrefetchSize: size, PrefetchCount: count, Global: global})
+	if err != nil {
+		return err
+	}
+	size, count, global = m.PrefetchSize, m.PrefetchCount, m.Global
 	if size != 0 {
 		return reply.Errorf(reply.NotImplemented, "prefetch_size!=0 (%d)", size)
 	}
@@ -205,10 +211,10 @@ const NoPrefetch = -1
 // possibly on another goroutine but before Consume returns.
 func (ch *Channel) Consume(c Consume, ok func(tag string)) error {
 	ch.flush()
-	name, err := ch.queueName(c.Queue)
-	if err != nil {
+	if err := ch.interceptConsume(&c); err != nil {
 		return err
 	}
+	name := c.Queue
 	ch.mu.Lock()
 	taken := ch.consumers[c.Tag] != nil
 	ch.mu.Unlock()

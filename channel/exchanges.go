@@ -2,6 +2,7 @@ package channel
 
 import (
 	"github.com/warrenmq/warren/exchange"
+	"github.com/warrenmq/warren/intercept"
 	"github.com/warrenmq/warren/message"
 )
 
@@ -17,6 +18,9 @@ type ExchangeDeclare struct {
 // (contract 03 §5).
 func (ch *Channel) DeclareExchange(d ExchangeDeclare) error {
 	ch.flush()
+	if err := ch.interceptExchangeDeclare(&d); err != nil {
+		return err
+	}
 	name := stripped(d.Name)
 	xs := ch.VHost.Exchanges()
 	if d.Passive {
@@ -63,7 +67,11 @@ func (ch *Channel) DeclareExchange(d ExchangeDeclare) error {
 // DeleteExchange deletes an exchange; one that does not exist is fine.
 func (ch *Channel) DeleteExchange(name string, ifUnused bool) error {
 	ch.flush()
-	name = stripped(name)
+	m, err := intercepted(ch, intercept.ExchangeDelete{Exchange: name, IfUnused: ifUnused})
+	if err != nil {
+		return err
+	}
+	name = stripped(m.Exchange)
 	xs := ch.VHost.Exchanges()
 	if err := xs.CheckDelete(name); err != nil {
 		return err
@@ -71,33 +79,42 @@ func (ch *Channel) DeleteExchange(name string, ifUnused bool) error {
 	if err := ch.mayConfigureExchange(name); err != nil {
 		return err
 	}
-	_, err := xs.Delete(name, ifUnused)
+	_, err = xs.Delete(name, m.IfUnused)
 	return err
 }
 
 // BindExchange is exchange.bind: what source routes with key goes to destination.
 func (ch *Channel) BindExchange(destination, source, key string, args message.Table) error {
-	destination, source = stripped(destination), stripped(source)
-	if err := ch.checkBindExchange(destination, source, key); err != nil {
+	ch.flush()
+	m, err := intercepted(ch, intercept.ExchangeBind{Destination: destination, Source: source, RoutingKey: key, Arguments: args})
+	if err != nil {
 		return err
 	}
-	_, err := ch.VHost.Exchanges().BindExchange(source, destination, key, args)
+	destination, source = stripped(m.Destination), stripped(m.Source)
+	if err := ch.checkBindExchange(destination, source, m.RoutingKey); err != nil {
+		return err
+	}
+	_, err = ch.VHost.Exchanges().BindExchange(source, destination, m.RoutingKey, m.Arguments)
 	return err
 }
 
 // UnbindExchange is exchange.unbind. A binding or exchange that does not exist
 // is fine.
 func (ch *Channel) UnbindExchange(destination, source, key string, args message.Table) error {
-	destination, source = stripped(destination), stripped(source)
-	if err := ch.checkBindExchange(destination, source, key); err != nil {
+	ch.flush()
+	m, err := intercepted(ch, intercept.ExchangeUnbind{Destination: destination, Source: source, RoutingKey: key, Arguments: args})
+	if err != nil {
 		return err
 	}
-	_, err := ch.VHost.Exchanges().UnbindExchange(source, destination, key, args)
+	destination, source = stripped(m.Destination), stripped(m.Source)
+	if err := ch.checkBindExchange(destination, source, m.RoutingKey); err != nil {
+		return err
+	}
+	_, err = ch.VHost.Exchanges().UnbindExchange(source, destination, m.RoutingKey, m.Arguments)
 	return err
 }
 
 func (ch *Channel) checkBindExchange(destination, source, key string) error {
-	ch.flush()
 	if err := ch.mayWriteExchange(destination); err != nil {
 		return err
 	}

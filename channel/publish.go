@@ -39,16 +39,28 @@ type Confirmation interface {
 // Publish routes a message. Whatever refuses it ends the channel (contract 03
 // §6); a message without a route does not.
 func (ch *Channel) Publish(p *Publish) error {
+	dropped := false
+	if ch.interceptPublishes {
+		var err error
+		if dropped, err = ch.interceptPublish(p); err != nil {
+			p.Msg.Release()
+			return err
+		}
+	}
 	rt, err := ch.checkPublish(p)
 	if err != nil {
 		p.Msg.Release()
 		return err
 	}
-	if ch.tx != nil {
-		if p.Confirm != nil {
-			p.Msg.Release()
-			return reply.Errorf(reply.PreconditionFailed, "cannot switch from tx to confirm mode")
-		}
+	if ch.tx != nil && p.Confirm != nil {
+		p.Msg.Release()
+		return reply.Errorf(reply.PreconditionFailed, "cannot switch from tx to confirm mode")
+	}
+	switch {
+	case dropped:
+		ch.drop(p)
+		return nil
+	case ch.tx != nil:
 		ch.tx.publish(ch, p, rt)
 		return nil
 	}

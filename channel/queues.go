@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/warrenmq/warren/exchange"
+	"github.com/warrenmq/warren/intercept"
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/queue"
 	"github.com/warrenmq/warren/reply"
@@ -30,6 +31,9 @@ type QueueInfo struct {
 // (contract 03 §8, 05 §2, §3).
 func (ch *Channel) DeclareQueue(d QueueDeclare) (QueueInfo, error) {
 	ch.flush()
+	if err := ch.interceptQueueDeclare(&d); err != nil {
+		return QueueInfo{}, err
+	}
 	name := stripped(d.Name)
 	if strings.HasPrefix(name, replyTo) {
 		return QueueInfo{}, reply.Errorf(reply.NotImplemented, "direct reply-to: declaring '%s'", name)
@@ -127,22 +131,36 @@ func (ch *Channel) declared(h *queue.Host, noCounts bool) (QueueInfo, error) {
 
 // BindQueue is queue.bind.
 func (ch *Channel) BindQueue(q, source, key string, args message.Table) error {
-	q, source, key, err := ch.checkBindQueue(q, source, key)
+	q, key, err := ch.bindShortcuts(q, key)
 	if err != nil {
 		return err
 	}
-	_, err = ch.VHost.Exchanges().BindQueue(source, q, key, args, ch.allowOwner)
+	m, err := intercepted(ch, intercept.QueueBind{Queue: q, Exchange: source, RoutingKey: key, Arguments: args})
+	if err != nil {
+		return err
+	}
+	if q, source, err = ch.checkBindQueue(m.Queue, m.Exchange, m.RoutingKey); err != nil {
+		return err
+	}
+	_, err = ch.VHost.Exchanges().BindQueue(source, q, m.RoutingKey, m.Arguments, ch.allowOwner)
 	return err
 }
 
 // UnbindQueue is queue.unbind. A binding, exchange or queue that does not exist
 // is fine.
 func (ch *Channel) UnbindQueue(q, source, key string, args message.Table) error {
-	q, source, key, err := ch.checkBindQueue(q, source, key)
+	q, key, err := ch.bindShortcuts(q, key)
 	if err != nil {
 		return err
 	}
-	_, err = ch.VHost.Exchanges().UnbindQueue(source, q, key, args, ch.allowOwner)
+	m, err := intercepted(ch, intercept.QueueUnbind{Queue: q, Exchange: source, RoutingKey: key, Arguments: args})
+	if err != nil {
+		return err
+	}
+	if q, source, err = ch.checkBindQueue(m.Queue, m.Exchange, m.RoutingKey); err != nil {
+		return err
+	}
+	_, err = ch.VHost.Exchanges().UnbindQueue(source, q, m.RoutingKey, m.Arguments, ch.allowOwner)
 	return err
 }
 
@@ -151,29 +169,31 @@ func (ch *Channel) allowOwner(d *exchange.Destination) error {
 	return ch.checkOwner(d.Target.(*queue.Host))
 }
 
-// checkBindQueue expands the shortcuts (without a queue name it is the queue
-// declared last, and without a key either, the key is its name) and makes the
-// checks that bind and unbind share.
-func (ch *Channel) checkBindQueue(q, source, key string) (_, _, _ string, err error) {
+// bindShortcuts expands the shortcuts of bind and unbind: without a queue name it
+// is the queue declared last, and without a key either, the key is its name.
+func (ch *Channel) bindShortcuts(q, key string) (_, _ string, err error) {
 	ch.flush()
 	name, err := ch.queueName(q)
-	if err != nil {
-		return "", "", "", err
-	}
 	if q == "" && key == "" {
 		key = name
 	}
-	name, source = stripped(name), stripped(source)
+	return name, key, err
+}
+
+// checkBindQueue makes the checks that bind and unbind share, and gives the names of
+// queue and exchange without what is not theirs.
+func (ch *Channel) checkBindQueue(q, source, key string) (_, _ string, err error) {
+	name, source := stripped(q), stripped(source)
 	if err := ch.mayWriteQueue(name); err != nil {
-		return "", "", "", err
+		return "", "", err
 	}
 	if err := ch.VHost.Exchanges().CheckNotDefault(source); err != nil {
-		return "", "", "", err
+		return "", "", err
 	}
 	if err := ch.mayReadExchange(source); err != nil {
-		return "", "", "", err
+		return "", "", err
 	}
-	return name, source, key, ch.mayReadTopic(source, key)
+	return name, source, ch.mayReadTopic(source, key)
 }
 
 // PurgeQueue drops the ready messages of a queue and gives their number.
@@ -183,6 +203,11 @@ func (ch *Channel) PurgeQueue(q string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	m, err := intercepted(ch, intercept.QueuePurge{Queue: name})
+	if err != nil {
+		return 0, err
+	}
+	name = m.Queue
 	if err := ch.mayReadQueue(name); err != nil {
 		return 0, err
 	}
@@ -206,7 +231,11 @@ func (ch *Channel) DeleteQueue(q string, ifUnused, ifEmpty bool, ok func(n int))
 	if err != nil {
 		return err
 	}
-	name = stripped(name)
+	m, err := intercepted(ch, intercept.QueueDelete{Queue: name, IfUnused: ifUnused, IfEmpty: ifEmpty})
+	if err != nil {
+		return err
+	}
+	name = stripped(m.Queue)
 	if err := ch.mayConfigureQueue(name); err != nil {
 		return err
 	}
@@ -218,7 +247,7 @@ func (ch *Channel) DeleteQueue(q string, ifUnused, ifEmpty bool, ok func(n int))
 	if err := ch.checkOwner(h); err != nil {
 		return err
 	}
-	err = h.Delete(ifUnused, ifEmpty, ok)
+	err = h.Delete(m.IfUnused, m.IfEmpty, ok)
 	switch {
 	case errors.Is(err, queue.ErrGone):
 		ok(0)

@@ -3,6 +3,7 @@ package channel
 import (
 	"errors"
 
+	"github.com/warrenmq/warren/intercept"
 	"github.com/warrenmq/warren/queue"
 	"github.com/warrenmq/warren/reply"
 )
@@ -10,24 +11,47 @@ import (
 // Ack settles one delivery, or with multiple all up to it; tag 0 with multiple
 // means all (contract 06 §2).
 func (ch *Channel) Ack(tag uint64, multiple bool) error {
-	return ch.settleTags(tag, multiple, queue.Ack)
+	m, err := intercepted(ch, intercept.Ack{DeliveryTag: tag, Multiple: multiple})
+	if err != nil {
+		return err
+	}
+	return ch.settleTags(m.DeliveryTag, m.Multiple, queue.Ack)
 }
 
 // Nack gives deliveries back to their queues, or rejects them.
 func (ch *Channel) Nack(tag uint64, multiple, requeue bool) error {
-	if requeue {
-		return ch.settleTags(tag, multiple, queue.Requeue)
+	m, err := intercepted(ch, intercept.Nack{DeliveryTag: tag, Multiple: multiple, Requeue: requeue})
+	if err != nil {
+		return err
 	}
-	return ch.settleTags(tag, multiple, queue.Discard)
+	return ch.settleTags(m.DeliveryTag, m.Multiple, refusal(m.Requeue))
 }
 
 // Reject is Nack of one delivery.
-func (ch *Channel) Reject(tag uint64, requeue bool) error { return ch.Nack(tag, false, requeue) }
+func (ch *Channel) Reject(tag uint64, requeue bool) error {
+	m, err := intercepted(ch, intercept.Reject{DeliveryTag: tag, Requeue: requeue})
+	if err != nil {
+		return err
+	}
+	return ch.settleTags(m.DeliveryTag, false, refusal(m.Requeue))
+}
+
+// refusal is what becomes of a delivery that its consumer did not want.
+func refusal(requeue bool) queue.Outcome {
+	if requeue {
+		return queue.Requeue
+	}
+	return queue.Discard
+}
 
 // Recover requeues all deliveries of the channel that are not settled. ok is
 // called before any of them can be delivered anew.
 func (ch *Channel) Recover(requeue bool, ok func()) error {
-	if !requeue {
+	m, err := intercepted(ch, intercept.Recover{Requeue: requeue})
+	if err != nil {
+		return err
+	}
+	if !m.Requeue {
 		return reply.Errorf(reply.NotImplemented, "requeue=false")
 	}
 	ch.flush()
@@ -117,6 +141,11 @@ func (ch *Channel) Get(q string, noAck bool, got func(Got)) error {
 	if err != nil {
 		return err
 	}
+	m, err := intercepted(ch, intercept.Get{Queue: name, NoAck: noAck})
+	if err != nil {
+		return err
+	}
+	name = m.Queue
 	if err := ch.mayReadQueue(name); err != nil {
 		return err
 	}
@@ -124,7 +153,7 @@ func (ch *Channel) Get(q string, noAck bool, got func(Got)) error {
 	if err != nil {
 		return err
 	}
-	h.Get(noAck, func(r queue.GetReply) {
+	h.Get(m.NoAck, func(r queue.GetReply) {
 		if err = r.Err; err != nil {
 			return
 		}
@@ -135,7 +164,7 @@ func (ch *Channel) Get(q string, noAck bool, got func(Got)) error {
 			return
 		}
 		ch.tag++
-		if !noAck {
+		if !m.NoAck {
 			ch.unacked.push(unackedEntry{tag: ch.tag, host: h, id: r.ID})
 		}
 		got(Got{Tag: ch.tag, Reply: r})

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/warrenmq/warren/intercept"
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/queue"
 	"github.com/warrenmq/warren/reply"
@@ -12,6 +13,9 @@ import (
 
 // ConfirmSelect begins to count publishes and to confirm them.
 func (ch *Channel) ConfirmSelect() error {
+	if err := refusable[intercept.ConfirmSelect](ch); err != nil {
+		return err
+	}
 	if ch.tx != nil {
 		return reply.Errorf(reply.PreconditionFailed, "cannot switch from tx to confirm mode")
 	}
@@ -101,6 +105,9 @@ func (ch *Channel) begin() {
 
 // TxSelect makes the channel transactional.
 func (ch *Channel) TxSelect() error {
+	if err := refusable[intercept.TxSelect](ch); err != nil {
+		return err
+	}
 	if ch.mode.Confirm {
 		return reply.Errorf(reply.PreconditionFailed, "cannot switch from confirm to tx mode")
 	}
@@ -115,6 +122,9 @@ func (ch *Channel) TxSelect() error {
 // TxRollback drops the publishes of the transaction; its settled deliveries are
 // unsettled again, but not requeued.
 func (ch *Channel) TxRollback() error {
+	if err := refusable[intercept.TxRollback](ch); err != nil {
+		return err
+	}
 	if ch.tx == nil {
 		return reply.Errorf(reply.PreconditionFailed, "channel is not transactional")
 	}
@@ -127,6 +137,9 @@ func (ch *Channel) TxRollback() error {
 // message, the rest is carried out all the same and the error says that the
 // transaction is incomplete.
 func (ch *Channel) TxCommit() error {
+	if err := refusable[intercept.TxCommit](ch); err != nil {
+		return err
+	}
 	if ch.tx == nil {
 		return reply.Errorf(reply.PreconditionFailed, "channel is not transactional")
 	}

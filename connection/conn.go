@@ -14,6 +14,7 @@ import (
 
 	"github.com/warrenmq/warren/auth"
 	"github.com/warrenmq/warren/channel"
+	"github.com/warrenmq/warren/intercept"
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/queue"
 	"github.com/warrenmq/warren/reply"
@@ -53,6 +54,8 @@ type Config struct {
 	HandshakeTimeout time.Duration
 	// MaxMessageSize and MaxUnsent are those of channel.Config.
 	MaxMessageSize, MaxUnsent int
+	// Interceptors see methods first; nil are none.
+	Interceptors *intercept.Set
 	// Go starts a goroutine that the broker waits for, or reports that it is
 	// closing.
 	Go func(func()) bool

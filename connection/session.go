@@ -2,6 +2,7 @@ package connection
 
 import (
 	"github.com/warrenmq/warren/channel"
+	"github.com/warrenmq/warren/intercept"
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/queue"
 	"github.com/warrenmq/warren/reply"
@@ -87,6 +88,11 @@ func (s *session) open() {
 	s.ch = channel.New(channel.Config{
 		VHost: c.vhost, Access: c.access, User: c.user.Name(), Impersonator: c.user.MayImpersonate(),
 		Connection: c.id, Out: s, MaxMessageSize: c.MaxMessageSize, MaxUnsent: c.MaxUnsent,
+		Interceptors: c.Interceptors,
+		Client: intercept.Client{
+			Connection: c.id, Channel: int(s.number), Name: c.name, ClientName: c.given,
+			User: c.user.Name(), VHost: c.vhostName,
+		},
 	})
 	c.view.opened(s.number, s.ch)
 	s.send(&wire.ChannelOpenOK{})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/warrenmq/warren/auth"
 	"github.com/warrenmq/warren/channel"
+	"github.com/warrenmq/warren/intercept"
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/reply"
 )
@@ -27,6 +29,8 @@ type LocalConfig struct {
 	Impersonator bool
 	// MaxMessageSize and MaxUnsent are those of channel.Config.
 	MaxMessageSize, MaxUnsent int
+	// Interceptors see methods first; nil are none.
+	Interceptors *intercept.Set
 	// ChannelMax is how many channels a client that numbers them should open, as
 	// connection.tune would say it.
 	ChannelMax uint16
@@ -69,6 +73,10 @@ func NewLocal(cfg LocalConfig) *Local {
 // ID tells the connection from all others of the broker.
 func (l *Local) ID() uint64 { return l.cfg.ID }
 
+// Name is what the connection is called where others have their addresses:
+// "memory-" and its ID.
+func (l *Local) Name() string { return fmt.Sprintf("memory-%d", l.cfg.ID) }
+
 // Config is what the connection was made of.
 func (l *Local) Config() LocalConfig { return l.cfg }
 
@@ -96,13 +104,18 @@ func (l *Local) channel() (*Memory, error) {
 	}
 	m := &Memory{conn: l, inboxes: map[string]*Inbox{}, done: make(chan struct{})}
 	m.lock.free = make(chan struct{}, 1)
+	l.opened++
+	m.number = l.opened
 	m.ch = channel.New(channel.Config{
 		VHost: l.cfg.VHost, Access: l.cfg.Access(), User: l.cfg.User, Impersonator: l.cfg.Impersonator,
 		Connection: l.cfg.ID, Out: (*out)(m),
 		MaxMessageSize: l.cfg.MaxMessageSize, MaxUnsent: l.cfg.MaxUnsent,
+		Interceptors: l.cfg.Interceptors,
+		Client: intercept.Client{
+			Connection: l.cfg.ID, Channel: int(m.number), Name: l.Name(),
+			User: l.cfg.User, VHost: l.cfg.VHost.Name(),
+		},
 	})
-	l.opened++
-	m.number = l.opened
 	l.channels[m] = struct{}{}
 	return m, nil
 }

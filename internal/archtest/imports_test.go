@@ -36,18 +36,20 @@ var mayImport = map[string][]string{
 	"store": {"message", "reply"},
 	"auth":  {"message", "reply"},
 
+	"intercept": {"message", "reply"},
+
 	"exchange": {"message", "reply", "store", "limiter"},
 	"queue":    {"message", "reply", "store", "limiter"},
 
 	// No wire: the memory transport reaches a channel without frames.
-	"channel":    {"exchange", "queue", "confirm", "limiter", "auth", "store", "message", "reply"},
-	"connection": {"channel", "wire", "auth", "limiter", "queue", "message", "reply"},
-	"transport":  {"channel", "auth", "queue", "message", "reply"},
+	"channel":    {"exchange", "queue", "confirm", "limiter", "auth", "store", "message", "reply", "intercept"},
+	"connection": {"channel", "intercept", "wire", "auth", "limiter", "queue", "message", "reply"},
+	"transport":  {"channel", "intercept", "auth", "queue", "message", "reply"},
 	"amqp091":    {".", "transport", "channel", "message", "reply"},
 
 	// The facade wires everything, but links neither a disk nor HTTP.
 	".": {
-		"transport", "connection", "channel", "exchange", "queue", "confirm", "limiter",
+		"transport", "connection", "channel", "intercept", "exchange", "queue", "confirm", "limiter",
 		"auth", "wire", "store", "message", "reply",
 	},
 
@@ -69,7 +71,7 @@ const utilities = "internal/"
 // pure packages decide and compute; only the packages around them talk to
 // sockets and files.
 var (
-	pure         = []string{"message", "reply", "limiter", "confirm", "exchange", "queue", "channel", "auth"}
+	pure         = []string{"message", "reply", "limiter", "confirm", "intercept", "exchange", "queue", "channel", "auth"}
 	noneOfPure   = []string{"net/http", "os", "os/exec", "os/signal", "syscall"}
 	testsOnly    = []string{"github.com/stretchr/testify", "go.uber.org/goleak"}
 	amqp091      = "github.com/rabbitmq/amqp091-go"
