@@ -9,6 +9,7 @@ import (
 
 	"github.com/warrenmq/warren/auth"
 	"github.com/warrenmq/warren/channel"
+	"github.com/warrenmq/warren/intercept"
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/queue"
 	"github.com/warrenmq/warren/reply"
@@ -52,6 +53,7 @@ func TestPublishDoesNotAllocate(t *testing.T) {
 		exchange, key  string
 		noAck, confirm bool
 		global         int
+		others         bool // methods other than publishes and acks are intercepted
 	}{
 		{exchange: "", key: "q", noAck: true},
 		{exchange: "amq.topic", key: "a.b.c", noAck: true},
@@ -59,6 +61,7 @@ func TestPublishDoesNotAllocate(t *testing.T) {
 		{exchange: "amq.topic", key: "a.b.c", noAck: true, confirm: true},
 		{exchange: "amq.topic", key: "a.b.c", confirm: true},
 		{exchange: "amq.topic", key: "a.b.c", global: batch},
+		{exchange: "amq.topic", key: "a.b.c", confirm: true, others: true},
 	} {
 		t.Run(fmt.Sprintf("%+v", test), func(t *testing.T) {
 			w := newWorld(t, time.Second)
@@ -69,10 +72,15 @@ func TestPublishDoesNotAllocate(t *testing.T) {
 				User: "guest", VHost: "v", Exchange: "amq.topic", Write: "^a", Read: ".*",
 			}))
 			access, _ := w.users.Access("guest", "v")
+			var interceptors *intercept.Set
+			if test.others {
+				interceptors = intercepting(t, func(intercept.Client, *intercept.QueueDelete) error { return nil })
+			}
 			s := &sink{}
 			s.ch = channel.New(channel.Config{
 				VHost: w.vhost, Access: access, User: "guest", Connection: 1,
 				Out: s, MaxMessageSize: 1 << 20, MaxUnsent: 1 << 20,
+				Interceptors: interceptors,
 			})
 			defer s.ch.Close()
 			if test.confirm {

@@ -35,11 +35,12 @@
 // # Goroutines
 //
 // An interceptor runs on the goroutine that reads for the client, or on that of
-// the caller within the program. It holds no lock of the broker's, and is not part
-// of a queue's turn, so that it may take its time; its connection does nothing else
-// meanwhile, and the broker does not end before it returns. Different connections
-// call it at the same time. It may use the broker, but neither the channel that
-// asked nor anything that waits for that channel's end, such as Broker.Close or
-// deleting the channel's user. What it publishes or declares itself, through
-// another channel, is intercepted too.
+// the caller within the program. It has the channel that asks to itself, and holds
+// nothing else of the broker's: no lock, no queue's turn. So it may take its time;
+// its connection does nothing else meanwhile, and the broker does not end before it
+// returns. Different connections call it at the same time. It may use the broker, but
+// neither the channel that asks nor anything that waits for that channel's end:
+// Broker.Close, CloseConnections of its user, deleting that user or the virtual
+// host. What it publishes or declares itself, through another channel, is intercepted
+// too.
 package intercept
