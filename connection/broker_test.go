@@ -15,6 +15,7 @@ import (
 	"github.com/warrenmq/warren/auth"
 	"github.com/warrenmq/warren/channel"
 	"github.com/warrenmq/warren/exchange"
+	"github.com/warrenmq/warren/limiter"
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/queue"
 	"github.com/warrenmq/warren/reply"
@@ -27,6 +28,8 @@ type fakeBroker struct {
 	vhost *fakeVHost
 	log   *recorder
 	wg    sync.WaitGroup
+
+	alarms limiter.Alarms
 
 	mu          sync.Mutex
 	refuse      error       // the answer to Open
@@ -218,6 +221,6 @@ func (b *fakeBroker) config() Config {
 		Broker: b, Logger: slog.New(b.log), ServerProperties: testProperties(),
 		ChannelMax: 2047, FrameMax: 131072, Heartbeat: 60,
 		HandshakeTimeout: 10 * time.Second, MaxMessageSize: 128 << 20, MaxUnsent: 128 << 10,
-		Go: b.start,
+		Alarms: &b.alarms, Go: b.start,
 	}
 }

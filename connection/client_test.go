@@ -365,7 +365,7 @@ func (c *client) toStage(stage int, tune *wire.ConnectionTuneOK) *client {
 	c.raw([]byte(wire.ProtocolHeader))
 	await[*wire.ConnectionStart](c, 0)
 	if stage >= afterStartOK {
-		c.send(0, plain(withCapabilities("consumer_cancel_notify")))
+		c.send(0, plain(withCapabilities("consumer_cancel_notify", "connection.blocked")))
 		await[*wire.ConnectionTune](c, 0)
 	}
 	if stage >= afterTuneOK {

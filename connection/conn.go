@@ -15,6 +15,7 @@ import (
 	"github.com/warrenmq/warren/auth"
 	"github.com/warrenmq/warren/channel"
 	"github.com/warrenmq/warren/intercept"
+	"github.com/warrenmq/warren/limiter"
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/queue"
 	"github.com/warrenmq/warren/reply"
@@ -56,6 +57,8 @@ type Config struct {
 	MaxMessageSize, MaxUnsent int
 	// Interceptors see methods first; nil are none.
 	Interceptors *intercept.Set
+	// Alarms, while there are any, block connections that publish; nil is never.
+	Alarms *limiter.Alarms
 	// Go starts a goroutine that the broker waits for, or reports that it is
 	// closing.
 	Go func(func()) bool
@@ -111,6 +114,7 @@ type Conn struct {
 	last     *session   // the session of the last frame
 	dirty    []*session // those with something to flush
 	pauses   *time.Timer
+	alarmed  bool // there was an alarm when the reader read last
 
 	view      view
 	name      string        // "127.0.0.1:50000 -> 127.0.0.1:5672"
@@ -135,7 +139,7 @@ type Conn struct {
 
 // capabilities are those of the client that a broker acts on.
 type capabilities struct {
-	consumerCancelNotify, authenticationFailureClose bool
+	consumerCancelNotify, authenticationFailureClose, connectionBlocked bool
 }
 
 var (
@@ -252,6 +256,7 @@ func (c *Conn) listen() error {
 	if err != nil {
 		return c.interrupted(err)
 	}
+	c.alarmed = c.Alarms.Any()
 	return nil
 }
 

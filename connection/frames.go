@@ -68,9 +68,12 @@ func (c *Conn) channelFrame(s *session, f wire.Frame) error {
 			return c.fault(s, err)
 		}
 		if complete {
-			return c.contentMethod(s)
+			err = c.contentMethod(s)
 		}
-		return nil
+		if err == nil && c.alarmed {
+			err = c.block()
+		}
+		return err
 	}
 	if f.Type != wire.FrameMethod {
 		return c.fault(s, &reply.Error{Code: reply.UnexpectedFrame, Text: "expected method frame, got non method frame instead", NoMethod: true})

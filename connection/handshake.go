@@ -86,6 +86,7 @@ func (c *Conn) startOK(m *wire.ConnectionStartOK) error {
 		t, _ := caps.(message.Table)
 		c.caps.consumerCancelNotify = isTrue(t, "consumer_cancel_notify")
 		c.caps.authenticationFailureClose = isTrue(t, "authentication_failure_close")
+		c.caps.connectionBlocked = isTrue(t, "connection.blocked")
 	}
 	if name, ok := m.ClientProperties.Get("connection_name"); ok {
 		if c.given, ok = name.(string); ok {

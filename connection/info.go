@@ -17,7 +17,8 @@ import (
 type Info struct {
 	// Name is "peer:port -> host:port", ClientName what the client calls itself.
 	Name, ClientName string
-	// State is RabbitMQ's name of where the connection is in its life.
+	// State is RabbitMQ's name of where the connection is in its life; see
+	// StateBlocking and StateBlocked for an open one during an alarm.
 	State                  string
 	User, VHost, Mechanism string
 	LocalAddr, PeerAddr    net.Addr
@@ -84,6 +85,9 @@ func (c *Conn) Info() Info {
 	open := maps.Clone(c.view.open)
 	c.view.mu.Unlock()
 	i.Received, i.Sent = c.received.Load(), c.sent.Load()
+	if i.State == stateRunning.String() && c.Alarms.Any() {
+		i.State = StateBlocking
+	}
 	for number, ch := range open {
 		i.Channels = append(i.Channels, ChannelInfo{number, ch.Info()})
 	}
