@@ -14,6 +14,7 @@ import (
 	"github.com/warrenmq/warren/auth"
 	"github.com/warrenmq/warren/channel"
 	"github.com/warrenmq/warren/intercept"
+	"github.com/warrenmq/warren/limiter"
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/reply"
 )
@@ -37,6 +38,8 @@ type LocalConfig struct {
 	// MaxChannels is the user's limit of channels; a negative one, and a nil
 	// function, is none.
 	MaxChannels func() int
+	// Alarms, while there are any, make publishes wait; nil is never.
+	Alarms *limiter.Alarms
 	// Single says that the connection is only there for the one channel it has,
 	// and ends with it when that is refused something.
 	Single bool
@@ -60,6 +63,8 @@ type Local struct {
 	opened   uint64 // channels so far
 	err      error  // why it was closed
 	done     chan struct{}
+
+	episodes episodes
 }
 
 // NewLocal makes a connection.

@@ -120,9 +120,13 @@ func (m *Memory) refused(err error) error {
 }
 
 // Publish publishes to an exchange. Msg brings a reference, which Publish takes
-// over. confirm may be nil.
+// over. confirm may be nil. While there is an alarm it waits like Admit.
 func (m *Memory) Publish(ctx context.Context, exchange, key string, mandatory bool, msg *message.Message, confirm channel.Confirmation) error {
-	if err := m.enter(ctx); err != nil {
+	err := m.Admit(ctx)
+	if err == nil {
+		err = m.enter(ctx)
+	}
+	if err != nil {
 		msg.Release()
 		return err
 	}

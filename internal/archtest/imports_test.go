@@ -45,6 +45,9 @@ var mayImport = map[string][]string{
 	"channel":    {"exchange", "queue", "confirm", "limiter", "auth", "store", "message", "reply", "intercept"},
 	"connection": {"channel", "intercept", "wire", "auth", "limiter", "queue", "message", "reply"},
 	"transport":  {"channel", "intercept", "auth", "queue", "message", "reply"},
+	"channel":    {"exchange", "queue", "confirm", "limiter", "auth", "store", "message", "reply"},
+	"connection": {"channel", "wire", "auth", "limiter", "queue", "message", "reply"},
+	"transport":  {"channel", "auth", "limiter", "queue", "message", "reply"},
 	"amqp091":    {".", "transport", "channel", "message", "reply"},
 
 	// The facade wires everything, but links neither a disk nor HTTP.
