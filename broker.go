@@ -11,6 +11,7 @@ import (
 	"github.com/warrenmq/warren/connection"
 	"github.com/warrenmq/warren/exchange"
 	"github.com/warrenmq/warren/intercept"
+	"github.com/warrenmq/warren/limiter"
 	"github.com/warrenmq/warren/queue"
 	"github.com/warrenmq/warren/reply"
 )
@@ -23,6 +24,7 @@ type Broker struct {
 	queueTypes    *queue.Types
 	connConfig    connection.Config
 	connIDs       atomic.Uint64
+	alarms        limiter.Alarms
 
 	mu        sync.Mutex
 	vhosts    map[string]*vhost
@@ -49,7 +51,8 @@ type link struct {
 }
 
 // New makes a broker that is ready when New returns. It holds no goroutine, file
-// or socket until it is asked to serve.
+// or socket until it is asked to serve, but for one goroutine with
+// Options.MemoryLimit.
 func New(o Options) (*Broker, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -85,6 +88,10 @@ func New(o Options) (*Broker, error) {
 		ChannelMax: o.ChannelMax, FrameMax: o.FrameMax, Heartbeat: uint16(o.Heartbeat.Seconds()),
 		HandshakeTimeout: o.HandshakeTimeout, MaxMessageSize: o.MaxMessageSize, MaxUnsent: o.MaxUnsent,
 		Interceptors: interceptors, Go: b.start,
+		Alarms: &b.alarms, Go: b.start,
+	}
+	if o.MemoryLimit > 0 {
+		b.watch(MemoryAlarm, memoryInterval, memoryShort(o.MemoryLimit, heapInUse))
 	}
 	return b, nil
 }

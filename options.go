@@ -46,6 +46,12 @@ type Options struct {
 	// to read them before queues serve others: 128 KiB if 0. At least one
 	// delivery may, whatever its size.
 	MaxUnsent int
+	// MemoryLimit is how many octets of the program's heap may be in use before
+	// MemoryAlarm is set: the whole program's, garbage not counted, looked at every
+	// 2.5 s. The alarm is cleared when the heap is within the limit again. 0 is no
+	// limit. While the heap looks larger than that, each look costs a garbage
+	// collection.
+	MemoryLimit int64
 	// LoopbackUsers may connect from this machine only: guest if nil, nobody if
 	// empty and not nil.
 	LoopbackUsers []string
@@ -89,6 +95,8 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("warren: Options.MaxMessageSize is %d, not within 0 and %d", o.MaxMessageSize, maxMaxMessageSize)
 	case o.MaxUnsent < 0:
 		return o, fmt.Errorf("warren: Options.MaxUnsent is %d, below 0", o.MaxUnsent)
+	case o.MemoryLimit < 0:
+		return o, fmt.Errorf("warren: Options.MemoryLimit is %d, below 0", o.MemoryLimit)
 	}
 	o.Heartbeat = max(o.Heartbeat, 0)
 	return o, nil
@@ -115,7 +123,7 @@ func serverProperties() message.Table {
 	}
 	capabilities := message.Table{}
 	for _, c := range []string{
-		"authentication_failure_close", "basic.nack", "consumer_cancel_notify",
+		"authentication_failure_close", "basic.nack", "connection.blocked", "consumer_cancel_notify",
 		"exchange_exchange_bindings", "per_consumer_qos", "publisher_confirms",
 	} {
 		capabilities = append(capabilities, message.Field{Name: c, Value: true})

@@ -35,6 +35,7 @@ func TestOptionsThatCannotBe(t *testing.T) {
 		{name: "message size below", o: warren.Options{MaxMessageSize: -1}, want: "warren: Options.MaxMessageSize is -1, not within 0 and 536870912"},
 		{name: "message size above", o: warren.Options{MaxMessageSize: 512<<20 + 1}, want: "warren: Options.MaxMessageSize is 536870913, not within 0 and 536870912"},
 		{name: "unsent", o: warren.Options{MaxUnsent: -1}, want: "warren: Options.MaxUnsent is -1, below 0"},
+		{name: "memory limit", o: warren.Options{MemoryLimit: -1}, want: "warren: Options.MemoryLimit is -1, below 0"},
 		{name: "exchange types", o: warren.Options{ExchangeTypes: []exchange.Type{nil}}, want: "warren: Options.ExchangeTypes: exchange: a nil type"},
 		{name: "queue types", o: warren.Options{QueueTypes: []queue.Type{queue.Classic()}}, want: `warren: Options.QueueTypes: queue: type "classic" is registered twice`},
 	} {
@@ -80,6 +81,7 @@ func TestServerPropertiesNameOnlyWhatWorks(t *testing.T) {
 	require.Equal(t, amqp.Table{
 		"authentication_failure_close": true,
 		"basic.nack":                   true,
+		"connection.blocked":           true,
 		"consumer_cancel_notify":       true,
 		"exchange_exchange_bindings":   true,
 		"per_consumer_qos":             true,

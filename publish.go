@@ -65,8 +65,10 @@ func encode(exchange, key string, m *Message) (*message.Message, error) {
 	return msg, nil
 }
 
-// Publish hands a message to the broker. It waits only while a queue is behind,
-// and then no longer than ctx lasts; the message is in its queues all the same.
+// Publish hands a message to the broker. It waits while a queue is behind, and
+// then no longer than ctx lasts; the message is in its queues all the same. While
+// the broker has an alarm it waits as well, and if ctx ends meanwhile the message
+// is not published and the error says so; see Blocked.
 // A message without a route is dropped, or with Mandatory comes back to Returns.
 // A message that cannot be sent at all, such as one with a string property of
 // more than 255 octets, is an error that leaves the channel open.

@@ -190,6 +190,64 @@ func TestBubbleClientThatDoesNotReadIsHeldForHalfAnHour(t *testing.T) {
 	})
 }
 
+// A connection that publishes during an alarm is not read for half an hour, in which
+// client and broker live by heartbeats alone. The client's own methods do not wait
+// inside Write, as the pipe takes what it sends.
+func TestBubbleConnectionBlockedForHalfAnHourGoesOn(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *warren.Broker) {
+		conn := dialBubble(t, b, 10*time.Second)
+		blockings := conn.NotifyBlocked(make(chan amqp.Blocking, 2))
+		ch, err := conn.Channel()
+		require.NoError(t, err)
+		_, err = ch.QueueDeclare("q", false, false, false, false, nil)
+		require.NoError(t, err)
+		require.NoError(t, ch.Confirm(false))
+
+		b.SetAlarm(warren.MemoryAlarm)
+		const n = 1000
+		body := make([]byte, 16<<10) // all of them are more than a buffer of the broker's
+		start := time.Now()
+		var last *amqp.DeferredConfirmation
+		for i := range n {
+			body[0], body[1] = byte(i), byte(i>>8)
+			last, err = ch.PublishWithDeferredConfirm("", "q", false, false, amqp.Publishing{Body: body})
+			require.NoError(t, err)
+		}
+		require.Equal(t, amqp.Blocking{Active: true, Reason: "low on memory"}, <-blockings)
+		time.AfterFunc(30*time.Minute, func() { b.ClearAlarm(warren.MemoryAlarm) })
+		// A method that waits for its answer waits in the client, too.
+		declared, err := ch.QueueDeclarePassive("q", false, false, false, false, nil)
+		require.NoError(t, err)
+		require.Equal(t, n, declared.Messages)
+		require.True(t, last.Wait())
+		require.Equal(t, 30*time.Minute, time.Since(start))
+		require.Equal(t, amqp.Blocking{}, <-blockings)
+
+		for i := range n {
+			d, ok, err := ch.Get("q", true)
+			require.NoError(t, err)
+			require.True(t, ok)
+			require.Equal(t, []byte{byte(i), byte(i >> 8)}, d.Body[:2])
+		}
+		require.NoError(t, conn.Close())
+	})
+}
+
+func TestBubbleNativePublishBlockedForHalfAnHourGoesOn(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *warren.Broker) {
+		ch, err := b.Channel(t.Context())
+		require.NoError(t, err)
+		defer ch.Close()
+		_, err = ch.DeclareQueue(t.Context(), "q")
+		require.NoError(t, err)
+		b.SetAlarm(warren.DiskAlarm)
+		time.AfterFunc(30*time.Minute, func() { b.ClearAlarm(warren.DiskAlarm) })
+		start := time.Now()
+		require.NoError(t, ch.PublishConfirmed(t.Context(), "", "q", warren.Message{Body: []byte("late")}))
+		require.Equal(t, 30*time.Minute, time.Since(start))
+	})
+}
+
 func TestBubbleShutdownWithOpenConnections(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

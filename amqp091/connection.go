@@ -182,9 +182,13 @@ func (c *Connection) reason(why error) *amqp.Error {
 	return &amqp.Error{Code: amqp.FrameError, Reason: io.EOF.Error()}
 }
 
-// watch waits for the end and tells the listeners.
+// watch tells the listeners of alarms, and of the end.
 func (c *Connection) watch() {
-	<-c.local.Done()
+	for b, err := range c.local.Blocked(context.Background()) {
+		if err == nil {
+			c.tellBlocked(amqp.Blocking{Active: b.Active, Reason: b.Reason})
+		}
+	}
 	err := c.reason(c.local.Err())
 	c.mu.Lock()
 	c.ended = true
@@ -205,6 +209,23 @@ func (c *Connection) watch() {
 	c.mu.Unlock()
 }
 
+// tellBlocked offers b to the listeners, each for as long as patience lasts, but
+// without keeping the end waiting.
+func (c *Connection) tellBlocked(b amqp.Blocking) {
+	c.mu.Lock()
+	listeners := c.blocks
+	c.mu.Unlock()
+	for _, l := range listeners {
+		t := time.NewTimer(patience)
+		select {
+		case l <- b:
+		case <-t.C:
+		case <-c.local.Done():
+		}
+		t.Stop()
+	}
+}
+
 // IsClosed reports whether the connection has ended.
 func (c *Connection) IsClosed() bool { return c.local.Err() != nil }
 
@@ -215,9 +236,10 @@ func (c *Connection) NotifyClose(receiver chan *amqp.Error) chan *amqp.Error {
 	return register(&c.mu, c.finished, &c.closes, receiver)
 }
 
-// NotifyBlocked registers a listener for the broker's alarms. They do not concern
-// connections from within the program, so that it is closed at the end without
-// having been told anything.
+// NotifyBlocked registers a listener for the broker's alarms, see
+// [warren.Broker.SetAlarm]. It is told, once for each time that the broker has any,
+// when a publish of the connection begins to wait for them and when publishes go on.
+// It is closed at the end.
 func (c *Connection) NotifyBlocked(receiver chan amqp.Blocking) chan amqp.Blocking {
 	return register(&c.mu, c.finished, &c.blocks, receiver)
 }

@@ -43,6 +43,9 @@
 //     are told.
 //   - Consumers without a tag get one from the broker, not from the client.
 //     Channel.Confirm does not wait in vain when asked not to wait.
+//   - While the broker has an alarm, a publish waits in its method, where the
+//     client would fill the socket's buffers first, and nothing else waits: the same
+//     connection may consume, settle and close.
 //   - A context that a method gets also limits how long it waits for its turn and
 //     for a queue that is behind.
 package amqp091

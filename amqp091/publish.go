@@ -8,7 +8,8 @@ import (
 	"github.com/warrenmq/warren/channel"
 )
 
-// Publish sends a message to an exchange. It waits only while a queue is behind.
+// Publish sends a message to an exchange. It waits while a queue is behind, and
+// while the broker has an alarm, see Connection.NotifyBlocked.
 // What the broker refuses closes the channel, see NotifyClose; a message without a
 // route is dropped, or comes back to NotifyReturn if it is mandatory.
 func (ch *Channel) Publish(exchange, key string, mandatory, immediate bool, msg amqp.Publishing) error {
@@ -17,7 +18,8 @@ func (ch *Channel) Publish(exchange, key string, mandatory, immediate bool, msg 
 }
 
 // PublishWithContext is Publish that waits no longer than ctx lasts. Without a
-// message sent the error is ctx's; a message that waits for its queue stays sent.
+// message sent the error is ctx's, and says so if the wait was for an alarm; a
+// message that waits for its queue stays sent.
 func (ch *Channel) PublishWithContext(ctx context.Context, exchange, key string, mandatory, immediate bool, msg amqp.Publishing) error {
 	_, err := ch.publish(ctx, exchange, key, mandatory, immediate, &msg, false)
 	return err
@@ -48,6 +50,12 @@ func (ch *Channel) publish(ctx context.Context, exchange, key string, mandatory,
 	props, err := propertiesOf(msg)
 	if err != nil {
 		return nil, ch.conn.fail(err)
+	}
+	if err := ch.m.Admit(ctx); err != nil {
+		if ctx.Err() == nil {
+			err = amqp.ErrClosed
+		}
+		return nil, err
 	}
 	m, unfit := encode(&props, msg.Body)
 	var d *amqp.DeferredConfirmation
