@@ -87,8 +87,7 @@ func New(o Options) (*Broker, error) {
 		Broker: gate{b}, Logger: o.Logger, ServerProperties: serverProperties(),
 		ChannelMax: o.ChannelMax, FrameMax: o.FrameMax, Heartbeat: uint16(o.Heartbeat.Seconds()),
 		HandshakeTimeout: o.HandshakeTimeout, MaxMessageSize: o.MaxMessageSize, MaxUnsent: o.MaxUnsent,
-		Interceptors: interceptors, Go: b.start,
-		Alarms: &b.alarms, Go: b.start,
+		Interceptors: interceptors, Alarms: &b.alarms, Go: b.start,
 	}
 	if o.MemoryLimit > 0 {
 		b.watch(MemoryAlarm, memoryInterval, memoryShort(o.MemoryLimit, heapInUse))

@@ -82,8 +82,7 @@ func connectionInfo(c client, l link) ConnectionInfo {
 		i.Info = c.Info()
 	case *transport.Local:
 		i.Memory = true
-		i.Name, i.State = c.Name(), "running"
-		i.Name, i.State = fmt.Sprintf("memory-%d", c.ID()), c.State()
+		i.Name, i.State = c.Name(), c.State()
 		i.User, i.VHost = l.user, l.vhost
 		for n, ch := range c.Info() {
 			i.Channels = append(i.Channels, connection.ChannelInfo{Number: uint16(n + 1), Info: ch})

@@ -40,8 +40,6 @@ func (b *Broker) local(s channelSettings) (*transport.Local, error) {
 		MaxMessageSize: b.opts.MaxMessageSize, MaxUnsent: b.opts.MaxUnsent,
 		Interceptors: b.connConfig.Interceptors,
 		ChannelMax:   b.opts.ChannelMax, ServerProperties: b.connConfig.ServerProperties,
-		Single: s.single, Logger: b.opts.Logger,
-		ChannelMax: b.opts.ChannelMax, ServerProperties: b.connConfig.ServerProperties,
 		Single: s.single, Logger: b.opts.Logger, Alarms: &b.alarms,
 		Access:       func() *auth.Access { return b.auth.Unrestricted(s.user, s.vhost) },
 		Impersonator: true,

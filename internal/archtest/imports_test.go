@@ -44,10 +44,7 @@ var mayImport = map[string][]string{
 	// No wire: the memory transport reaches a channel without frames.
 	"channel":    {"exchange", "queue", "confirm", "limiter", "auth", "store", "message", "reply", "intercept"},
 	"connection": {"channel", "intercept", "wire", "auth", "limiter", "queue", "message", "reply"},
-	"transport":  {"channel", "intercept", "auth", "queue", "message", "reply"},
-	"channel":    {"exchange", "queue", "confirm", "limiter", "auth", "store", "message", "reply"},
-	"connection": {"channel", "wire", "auth", "limiter", "queue", "message", "reply"},
-	"transport":  {"channel", "auth", "limiter", "queue", "message", "reply"},
+	"transport":  {"channel", "intercept", "auth", "limiter", "queue", "message", "reply"},
 	"amqp091":    {".", "transport", "channel", "message", "reply"},
 
 	// The facade wires everything, but links neither a disk nor HTTP.
