@@ -112,6 +112,7 @@ func (r *Registry) SetPermissions(p Permission) error {
 	}
 	r.rows[place{p.User, p.VHost}] = n
 	r.generation.Add(1)
+	r.changed(Change{Kind: PermissionCreated, User: p.User, Permission: p})
 	return nil
 }
 
@@ -125,6 +126,9 @@ func (r *Registry) ClearPermissions(user, vhost string) bool {
 	_, had := r.rows[at]
 	delete(r.rows, at)
 	r.generation.Add(1)
+	if had {
+		r.changed(Change{Kind: PermissionDeleted, User: user, VHost: vhost})
+	}
 	return had
 }
 
@@ -180,6 +184,7 @@ func (r *Registry) SetTopicPermissions(p TopicPermission) error {
 	topics[p.Exchange] = n
 	r.topics[at] = topics
 	r.generation.Add(1)
+	r.changed(Change{Kind: TopicPermissionCreated, User: p.User, TopicPermission: p})
 	return nil
 }
 
@@ -197,7 +202,11 @@ func (r *Registry) ClearTopicPermissions(user, vhost string, exchanges ...string
 	before := r.topics[at]
 	left := maps.Clone(before)
 	maps.DeleteFunc(left, func(exchange string, _ *topicRow) bool {
-		return len(exchanges) == 0 || slices.Contains(exchanges, exchange)
+		gone := len(exchanges) == 0 || slices.Contains(exchanges, exchange)
+		if gone {
+			r.changed(Change{Kind: TopicPermissionDeleted, User: user, VHost: vhost, Exchange: exchange})
+		}
+		return gone
 	})
 	if len(left) == 0 {
 		delete(r.topics, at)
@@ -234,8 +243,22 @@ func (r *Registry) DeleteVHost(vhost string) {
 
 // clear forgets the permissions in some places. The caller holds mu.
 func (r *Registry) clear(in func(place) bool) {
-	maps.DeleteFunc(r.rows, func(p place, _ *row) bool { return in(p) })
-	maps.DeleteFunc(r.topics, func(p place, _ map[string]*topicRow) bool { return in(p) })
+	maps.DeleteFunc(r.topics, func(p place, topics map[string]*topicRow) bool {
+		if !in(p) {
+			return false
+		}
+		for exchange := range topics {
+			r.changed(Change{Kind: TopicPermissionDeleted, User: p.user, VHost: p.vhost, Exchange: exchange})
+		}
+		return true
+	})
+	maps.DeleteFunc(r.rows, func(p place, _ *row) bool {
+		if !in(p) {
+			return false
+		}
+		r.changed(Change{Kind: PermissionDeleted, User: p.user, VHost: p.vhost})
+		return true
+	})
 	r.generation.Add(1)
 }
 

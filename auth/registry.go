@@ -41,6 +41,10 @@ type Options struct {
 	// connection whose user is deleted earlier gets none, one whose user is
 	// deleted later is registered.
 	UserDeleted func(name string)
+	// Changed, if set, is called for every change in its turn, with the registry
+	// locked: it must neither block nor call the registry. What it is given it may
+	// keep but not change.
+	Changed func(Change)
 }
 
 // Registry is the users and permissions of one broker. It may be used by any
@@ -48,6 +52,7 @@ type Options struct {
 type Registry struct {
 	loopback    map[string]bool
 	userDeleted func(name string)
+	onChange    func(Change)
 	// nobody is the password of users who do not exist.
 	nobody PasswordHash
 
@@ -71,6 +76,7 @@ func New(o Options) *Registry {
 	r := &Registry{
 		loopback:    map[string]bool{},
 		userDeleted: o.UserDeleted,
+		onChange:    o.Changed,
 		nobody:      HashPassword(""),
 		users:       map[string]*User{},
 		rows:        map[place]*row{},
@@ -112,7 +118,9 @@ func (r *Registry) AddUserHash(name string, hash PasswordHash, tags ...string) e
 	if _, ok := r.users[name]; ok {
 		return fmt.Errorf("user '%s': %w", name, ErrUserExists)
 	}
-	r.users[name] = &User{name: name, tags: slices.Clone(tags), hash: hash}
+	u := &User{name: name, tags: slices.Clone(tags), hash: hash}
+	r.users[name] = u
+	r.changed(Change{Kind: UserCreated, User: name, Tags: u.tags})
 	return nil
 }
 
@@ -125,19 +133,29 @@ func (r *Registry) ChangePassword(name, password string) error {
 // ChangePasswordHash is ChangePassword with a password that has been hashed
 // before.
 func (r *Registry) ChangePasswordHash(name string, hash PasswordHash) error {
-	return r.change(name, func(u *User) { u.hash = hash })
+	kind := PasswordChanged
+	if len(hash.salted) == 0 {
+		kind = PasswordCleared
+	}
+	return r.change(name, func(u *User) Change {
+		u.hash = hash
+		return Change{Kind: kind}
+	})
 }
 
 // SetTags replaces the tags of a user. An error wraps ErrNoUser.
 func (r *Registry) SetTags(name string, tags ...string) error {
-	return r.change(name, func(u *User) { u.tags = slices.Clone(tags) })
+	return r.change(name, func(u *User) Change {
+		u.tags = slices.Clone(tags)
+		return Change{Kind: TagsSet, Tags: u.tags}
+	})
 }
 
 // SetLimit limits a user to n connections or channels; 0 allows none, a negative
 // number any. Whoever counts these has to look the limit up with User each time.
 // An error wraps ErrNoUser.
 func (r *Registry) SetLimit(name string, l Limit, n int) error {
-	return r.change(name, func(u *User) {
+	return r.change(name, func(u *User) Change {
 		limits := map[Limit]int{l: n}
 		for k, v := range u.limits {
 			if k != l {
@@ -145,28 +163,32 @@ func (r *Registry) SetLimit(name string, l Limit, n int) error {
 			}
 		}
 		u.limits = limits
+		return Change{Kind: LimitSet, Limit: l, N: n}
 	})
 }
 
 // ClearLimit takes a limit away. An error wraps ErrNoUser.
 func (r *Registry) ClearLimit(name string, l Limit) error {
-	return r.change(name, func(u *User) {
+	return r.change(name, func(u *User) Change {
 		u.limits = maps.Clone(u.limits)
 		delete(u.limits, l)
+		return Change{Kind: LimitCleared, Limit: l}
 	})
 }
 
-// change replaces a user by a changed copy.
-func (r *Registry) change(name string, f func(*User)) error {
+// change replaces a user by a changed copy; f says what it changed.
+func (r *Registry) change(name string, f func(*User) Change) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	u, ok := r.users[name]
 	if !ok {
 		return noUser(name)
 	}
-	c := *u
-	f(&c)
-	r.users[name] = &c
+	changed := *u
+	c := f(&changed)
+	r.users[name] = &changed
+	c.User = name
+	r.changed(c)
 	return nil
 }
 
@@ -190,6 +212,7 @@ func (r *Registry) deleteUser(name string) bool {
 	}
 	delete(r.users, name)
 	r.clear(func(p place) bool { return p.user == name })
+	r.changed(Change{Kind: UserDeleted, User: name})
 	return true
 }
 

@@ -210,6 +210,9 @@ func (t *Topology) add(x *Exchange, b Binding, allow Allow) (created, done bool,
 	t.in[to] = append(in, added)
 	x.out[b.id()] = added
 	t.Touch()
+	if t.watcher != nil {
+		t.watcher.Bound(b)
+	}
 	return true, true, nil
 }
 
@@ -284,12 +287,21 @@ func (t *Topology) drop(x *Exchange, r *Removed) {
 }
 
 // settle removes the bindings to the exchanges that were dropped, which may
-// drop more of them, and ends the change.
+// drop more of them, ends the change and tells of it.
 func (t *Topology) settle(r *Removed) {
 	for i := 0; i < len(r.Exchanges); i++ {
 		t.removeAllTo(r.Exchanges[i].self, r)
 	}
 	t.Touch()
+	if t.watcher == nil {
+		return
+	}
+	for _, b := range r.Bindings {
+		t.watcher.Unbound(b)
+	}
+	for _, x := range r.Exchanges {
+		t.watcher.ExchangeDeleted(x.spec)
+	}
 }
 
 func (t *Topology) removeAllTo(d *Destination, r *Removed) {

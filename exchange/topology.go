@@ -21,6 +21,8 @@ type Topology struct {
 	exchanges  atomic.Pointer[pmap.Map[string, *Exchange]]
 	generation atomic.Uint64
 
+	watcher Watcher // nil if nobody watches; guarded by mu
+
 	mu sync.Mutex // guards what follows and each exchange's out, and serialises changes
 	// in are the bindings by destination, in no particular order. A binding
 	// knows its place.
@@ -34,6 +36,17 @@ type Removed struct {
 	Exchanges []*Exchange
 	// Bindings are the removed bindings.
 	Bindings []Binding
+}
+
+// Watcher hears of the changes of a Topology in their order. Its methods are
+// called with the topology locked: they must neither block nor call it. What goes
+// with something else goes before it: bindings before the exchange or the queue
+// that they lead from or to.
+type Watcher interface {
+	ExchangeDeclared(x Spec)
+	ExchangeDeleted(x Spec)
+	Bound(b Binding)
+	Unbound(b Binding)
 }
 
 // NewTopology makes the topology of a virtual host with the exchanges that are
@@ -67,6 +80,33 @@ func NewTopology(vhost string, types *Types, queue func(name string) *Destinatio
 	}
 	t.exchanges.Store(&all)
 	return t
+}
+
+// Watch sets who hears of changes from now on.
+func (t *Topology) Watch(w Watcher) {
+	t.mu.Lock()
+	t.watcher = w
+	t.mu.Unlock()
+}
+
+// Retire tells the watcher that all bindings and exchanges are gone, and lets it
+// hear of nothing after that. It is for a virtual host that was deleted: its last
+// clients may use the topology until they hear of it.
+func (t *Topology) Retire() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.watcher == nil {
+		return
+	}
+	for _, in := range t.in {
+		for _, b := range in {
+			t.watcher.Unbound(b.Binding)
+		}
+	}
+	for _, x := range t.exchanges.Load().All() {
+		t.watcher.ExchangeDeleted(x.spec)
+	}
+	t.watcher = nil
 }
 
 // Lookup gives the exchange of that name; that of the default exchange is "".
@@ -153,6 +193,9 @@ func (t *Topology) addUnlessThere(x *Exchange) *Exchange {
 	all = all.Set(x.spec.Name, x)
 	t.exchanges.Store(&all)
 	t.Touch()
+	if t.watcher != nil {
+		t.watcher.ExchangeDeclared(x.spec)
+	}
 	return nil
 }
 

@@ -29,6 +29,16 @@ type OrderedSink interface {
 	Place() any
 }
 
+// LeavingSink is a Sink that wants to know when its consumer is gone, whatever the
+// reason.
+type LeavingSink interface {
+	Sink
+	// Left says that the consumer is gone. It is called in the queue's turn, once
+	// for each consumer that was accepted, and comes before HostEnv.Gone when the
+	// queue goes, too.
+	Left()
+}
+
 // HostEnv is what a Host needs of the broker.
 type HostEnv struct {
 	// Go starts a goroutine that the broker waits for at its end. It reports

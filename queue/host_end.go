@@ -20,6 +20,11 @@ func (h *Host) end(err error, tell func()) {
 	if h.ended {
 		return
 	}
+	// Before the host is closed, so that whoever is told that the queue is gone
+	// knows that its consumers are.
+	for _, a := range h.consumers {
+		left(a.sink)
+	}
 	h.mu.Lock()
 	h.closed, h.ended, h.failed = true, true, err != nil
 	in, events, room := h.in, h.events, h.room

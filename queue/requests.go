@@ -46,9 +46,17 @@ func (h *Host) Cancel(id message.ConsumerID) {
 		}
 		h.q.Cancel(id, ByClient, &h.work.out)
 		delete(h.consumers, id)
+		left(a.sink)
 		h.leaveLane(a)
 		h.recent = nil
 	})
+}
+
+// left tells a sink that its consumer is gone.
+func left(s Sink) {
+	if l, ok := s.(LeavingSink); ok {
+		l.Left()
+	}
 }
 
 // laneTo gives the lane of a new consumer.

@@ -1,0 +1,38 @@
+package auth
+
+// ChangeKind says what a Change is.
+type ChangeKind uint8
+
+// The kinds of changes, and which fields of a Change they fill in besides User.
+const (
+	UserCreated            ChangeKind = iota + 1 // Tags
+	UserDeleted                                  // nothing; the user's permissions were deleted before
+	PasswordChanged                              // nothing
+	PasswordCleared                              // nothing
+	TagsSet                                      // Tags
+	LimitSet                                     // Limit, N
+	LimitCleared                                 // Limit
+	PermissionCreated                            // Permission
+	PermissionDeleted                            // VHost
+	TopicPermissionCreated                       // TopicPermission
+	TopicPermissionDeleted                       // VHost, Exchange
+)
+
+// Change is one change of a Registry.
+type Change struct {
+	Kind            ChangeKind
+	User            string
+	VHost, Exchange string
+	Tags            []string
+	Limit           Limit
+	N               int
+	Permission      Permission
+	TopicPermission TopicPermission
+}
+
+// changed tells of a change. The caller holds mu.
+func (r *Registry) changed(c Change) {
+	if r.onChange != nil {
+		r.onChange(c)
+	}
+}
