@@ -40,17 +40,23 @@ func (b *Broker) userDeleted(name string) {
 }
 
 // AddVHost makes a virtual host with RabbitMQ's pre-declared exchanges. Nobody
-// has rights in it yet. The error wraps ErrVHostExists or ErrClosed.
+// has rights in it yet. The error wraps ErrVHostExists, also while the one of that
+// name is being deleted, or ErrClosed.
 func (b *Broker) AddVHost(name string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closing {
 		return fmt.Errorf("add vhost '%s': %w", name, ErrClosed)
 	}
-	if b.vhosts[name] != nil {
+	if _, leaving := b.leaving[name]; leaving || b.vhosts[name] != nil {
 		return fmt.Errorf("add vhost '%s': %w", name, ErrVHostExists)
 	}
-	b.vhosts[name] = newVHost(b, name)
+	v := newVHost(b, name)
+	b.vhosts[name] = v
+	b.emit(func() Event { return VHostCreated{name} })
+	for _, x := range v.exchangesInfo() {
+		b.emit(func() Event { return ExchangeCreated{x} })
+	}
 	return nil
 }
 
@@ -62,12 +68,19 @@ func (b *Broker) DeleteVHost(name string) error {
 	v := b.vhosts[name]
 	delete(b.vhosts, name)
 	delete(b.limits, name)
+	if v != nil {
+		b.leaving[name] = struct{}{}
+	}
 	b.mu.Unlock()
 	if v == nil {
 		return fmt.Errorf("delete vhost '%s': %w", name, ErrNoVHost)
 	}
 	b.auth.DeleteVHost(name)
 	v.delete()
+	b.mu.Lock()
+	delete(b.leaving, name)
+	b.emit(func() Event { return VHostDeleted{name} })
+	b.mu.Unlock()
 	b.closeConns(fmt.Sprintf("vhost '%s' is deleted", name), func(l *link) bool { return l.v == v })
 	return nil
 }
@@ -104,5 +117,11 @@ func (b *Broker) SetVHostLimit(vhost string, limit VHostLimit, n int) error {
 	default:
 		return fmt.Errorf("set limit %s of vhost '%s': no such limit", limit, vhost)
 	}
+	b.emit(func() Event {
+		if n < 0 {
+			return VHostLimitCleared{VHost: vhost, Limit: limit}
+		}
+		return VHostLimitSet{VHost: vhost, Limit: limit, N: n}
+	})
 	return nil
 }

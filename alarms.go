@@ -33,9 +33,12 @@ const (
 // may a program or a test. An alarm that is set already stays as it is; who clears
 // it does so for all who set it. Any goroutine may call it, at any time.
 func (b *Broker) SetAlarm(a Alarm) {
+	b.alarming.Lock()
+	defer b.alarming.Unlock()
 	if !b.alarms.Set(string(a)) {
 		return
 	}
+	b.emit(func() Event { return AlarmSet{a} })
 	for _, line := range []string{
 		fmt.Sprintf("%s resource limit alarm set on node %s.", a, b.node()),
 		"**********************************************************",
@@ -50,9 +53,12 @@ func (b *Broker) SetAlarm(a Alarm) {
 // last alarm, publishers go on where they stopped. An alarm that is not set is
 // fine.
 func (b *Broker) ClearAlarm(a Alarm) {
+	b.alarming.Lock()
+	defer b.alarming.Unlock()
 	if !b.alarms.Clear(string(a)) {
 		return
 	}
+	b.emit(func() Event { return AlarmCleared{a} })
 	b.opts.Logger.Warn(fmt.Sprintf("%s resource limit alarm cleared on node %s", a, b.node()))
 	b.opts.Logger.Warn(fmt.Sprintf("%s resource limit alarm cleared across the cluster", a))
 }

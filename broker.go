@@ -25,10 +25,13 @@ type Broker struct {
 	connConfig    connection.Config
 	connIDs       atomic.Uint64
 	alarms        limiter.Alarms
+	alarming      sync.Mutex // held while an alarm changes, so that events are in order
+	events        events
 
 	mu        sync.Mutex
 	vhosts    map[string]*vhost
-	limits    map[string]int // of connections, by virtual host
+	leaving   map[string]struct{} // virtual hosts that are being deleted
+	limits    map[string]int      // of connections, by virtual host
 	conns     map[client]*link
 	listeners map[net.Listener]struct{}
 	closing   bool
@@ -48,6 +51,7 @@ type client interface {
 type link struct {
 	user, vhost string // empty until it opened a virtual host
 	v           *vhost
+	announced   bool // listeners were told that it is open
 }
 
 // New makes a broker that is ready when New returns. It holds no goroutine, file
@@ -61,6 +65,7 @@ func New(o Options) (*Broker, error) {
 	b := &Broker{
 		opts:      o,
 		vhosts:    map[string]*vhost{},
+		leaving:   map[string]struct{}{},
 		limits:    map[string]int{},
 		conns:     map[client]*link{},
 		listeners: map[net.Listener]struct{}{},
@@ -76,7 +81,7 @@ func New(o Options) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("warren: Options.Interceptors: %w", err)
 	}
-	b.auth = auth.New(auth.Options{LoopbackUsers: o.LoopbackUsers, UserDeleted: b.userDeleted})
+	b.auth = auth.New(auth.Options{LoopbackUsers: o.LoopbackUsers, UserDeleted: b.userDeleted, Changed: b.authChanged})
 	b.vhosts[auth.DefaultVHost] = newVHost(b, auth.DefaultVHost)
 	if !o.NoDefaultUser {
 		if err := b.auth.AddDefaultUser(); err != nil {
@@ -120,6 +125,7 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 		<-c.Done()
 	}
 	b.running.Wait()
+	b.events.close()
 	return err
 }
 
@@ -133,6 +139,7 @@ func (b *Broker) Close() error {
 		<-c.Done()
 	}
 	b.running.Wait()
+	b.events.close()
 	return nil
 }
 

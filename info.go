@@ -81,14 +81,19 @@ func connectionInfo(c client, l link) ConnectionInfo {
 	case *connection.Conn:
 		i.Info = c.Info()
 	case *transport.Local:
-		i.Memory = true
-		i.Name, i.State = c.Name(), c.State()
-		i.User, i.VHost = l.user, l.vhost
-		for n, ch := range c.Info() {
-			i.Channels = append(i.Channels, connection.ChannelInfo{Number: uint16(n + 1), Info: ch})
+		i = localInfo(c, l)
+		for _, ch := range c.Info() {
+			i.Channels = append(i.Channels, connection.ChannelInfo(ch))
 		}
 	}
 	return i
+}
+
+// localInfo is what can be seen of a connection of the program but its channels.
+func localInfo(c *transport.Local, l link) ConnectionInfo {
+	return ConnectionInfo{ID: c.ID(), Memory: true, Info: connection.Info{
+		Name: c.Name(), State: c.State(), User: l.user, VHost: l.vhost,
+	}}
 }
 
 // vhostsNow gives the virtual hosts in the order of their names.
@@ -161,12 +166,16 @@ func (b *Broker) Exchanges(vhost string) ([]ExchangeInfo, error) {
 	if err != nil {
 		return nil, err
 	}
+	return v.exchangesInfo(), nil
+}
+
+func (v *vhost) exchangesInfo() []ExchangeInfo {
 	var all []ExchangeInfo
 	for x := range v.exchanges.All() {
 		all = append(all, x.Spec())
 	}
 	slices.SortFunc(all, func(x, y ExchangeInfo) int { return strings.Compare(x.Name, y.Name) })
-	return all, nil
+	return all
 }
 
 // Bindings gives the bindings of a virtual host, sorted by source and
@@ -178,13 +187,17 @@ func (b *Broker) Bindings(vhost string) ([]BindingInfo, error) {
 	}
 	var all []BindingInfo
 	for _, x := range v.exchanges.Bindings() {
-		all = append(all, BindingInfo{
-			VHost: vhost, Source: x.Source, Destination: x.Destination.Name,
-			ToExchange: x.Destination.Kind == exchange.KindExchange,
-			RoutingKey: x.Key, Arguments: x.Arguments,
-		})
+		all = append(all, bindingInfo(vhost, x))
 	}
 	return all, nil
+}
+
+func bindingInfo(vhost string, x exchange.Binding) BindingInfo {
+	return BindingInfo{
+		VHost: vhost, Source: x.Source, Destination: x.Destination.Name,
+		ToExchange: x.Destination.Kind == exchange.KindExchange,
+		RoutingKey: x.Key, Arguments: x.Arguments,
+	}
 }
 
 // Stats counts what there is in all virtual hosts.

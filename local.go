@@ -12,7 +12,7 @@ import (
 
 // Connect makes a connection from within the program, on which any number of
 // channels may be opened. It is what packages such as amqp091 give other faces
-// to; for the native one see Channel. The caller ends it with Abort.
+// to; for the native one see Channel. The caller ends it with Leave.
 func (b *Broker) Connect(ctx context.Context, options ...ChannelOption) (*transport.Local, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -57,7 +57,10 @@ func (b *Broker) local(s channelSettings) (*transport.Local, error) {
 			return a
 		}
 	}
-	cfg.Release = func(l *transport.Local) { gate{b}.release(l); b.forgetClient(l) }
+	cfg.Release = func(l *transport.Local) {
+		gate{b}.release(l, l.Name(), l.Reason())
+		b.forgetClient(l)
+	}
 	l := transport.NewLocal(cfg)
 	b.mu.Lock()
 	if b.closing {
@@ -76,7 +79,19 @@ func (b *Broker) local(s channelSettings) (*transport.Local, error) {
 			return nil, reply.Errorf(reply.NotAllowed, "access to vhost '%s' refused for user '%s'", s.vhost, s.user)
 		}
 	}
+	b.announceLocal(l)
 	return l, nil
+}
+
+// announceLocal tells of a connection of the program, unless the broker has ended
+// it already.
+func (b *Broker) announceLocal(c *transport.Local) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if l := b.conns[c]; l != nil && l.v != nil {
+		l.announced = true
+		b.emit(func() Event { return ConnectionCreated{localInfo(c, *l)} })
+	}
 }
 
 func (b *Broker) forgetClient(c client) {

@@ -59,7 +59,7 @@ func (b *Broker) Channel(ctx context.Context, options ...ChannelOption) (*Channe
 // Close closes the channel: consumers end, what was not settled returns to its
 // queues, exclusive queues are deleted. It is idempotent and never fails.
 func (c *Channel) Close() error {
-	c.conn.Abort()
+	c.conn.Leave()
 	return nil
 }
 

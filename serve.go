@@ -111,7 +111,9 @@ type gate struct{ *Broker }
 func (g gate) Mechanisms() string { return g.auth.Mechanisms() }
 
 func (g gate) Authenticate(mechanism string, response []byte, peer net.Addr) (*auth.User, error) {
-	return g.auth.Authenticate(mechanism, response, peer)
+	u, err := g.auth.Authenticate(mechanism, response, peer)
+	g.authenticated(u, mechanism, peer, err)
+	return u, err
 }
 
 func (g gate) MaxChannels(user string) int {
@@ -132,7 +134,7 @@ func (g gate) Open(c *connection.Conn, name string, user *auth.User) (channel.VH
 	}
 	access, ok := g.auth.Access(user.Name(), name)
 	if !ok {
-		g.release(c)
+		g.unregister(c)
 		return nil, nil, reply.Errorf(reply.NotAllowed, "access to vhost '%s' refused for user '%s'", name, user.Name())
 	}
 	return v, access, nil
@@ -170,18 +172,40 @@ func (g gate) register(c client, name, user string) (*vhost, error) {
 	return v, nil
 }
 
-func (g gate) Release(c *connection.Conn) { g.release(c) }
-
-func (g gate) release(c client) {
+// Opened tells of a connection. Its reader calls this and Release.
+func (g gate) Opened(c *connection.Conn) {
 	g.mu.Lock()
-	l := g.conns[c]
-	var v *vhost
-	if l != nil {
-		v = l.v
-		*l = link{}
+	if l := g.conns[c]; l != nil {
+		l.announced = true
 	}
 	g.mu.Unlock()
-	if v != nil {
-		v.deleteExclusive(c.ID())
+	g.emit(func() Event { return ConnectionCreated{connectionInfo(c, link{})} })
+}
+
+func (g gate) Release(c *connection.Conn, why reply.Reason) { g.release(c, c.Name(), why) }
+
+// release ends an open connection: what was its own goes, and listeners hear of it
+// if they heard of it before.
+func (g gate) release(c client, name string, why reply.Reason) {
+	l := g.unregister(c)
+	if !l.announced {
+		return
 	}
+	g.emit(func() Event {
+		return ConnectionClosed{ID: c.ID(), Name: name, User: l.user, VHost: l.vhost, Reason: why}
+	})
+}
+
+// unregister undoes register, deletes the connection's exclusive queues, and gives
+// what it was registered as.
+func (g gate) unregister(c client) (was link) {
+	g.mu.Lock()
+	if l := g.conns[c]; l != nil {
+		was, *l = *l, link{}
+	}
+	g.mu.Unlock()
+	if was.v != nil {
+		was.v.deleteExclusive(c.ID())
+	}
+	return was
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/warrenmq/warren/channel"
 	"github.com/warrenmq/warren/exchange"
 	"github.com/warrenmq/warren/internal/pmap"
 	"github.com/warrenmq/warren/queue"
@@ -30,6 +31,7 @@ func newVHost(b *Broker, name string) *vhost {
 	v := &vhost{name: name, b: b, exclusive: map[uint64]map[*queue.Host]struct{}{}, maxQueues: -1}
 	v.queues.Store(&pmap.Map[string, *exchange.Destination]{})
 	v.exchanges = exchange.NewTopology(name, b.exchangeTypes, v.destination)
+	v.exchanges.Watch(watch{b, name})
 	return v
 }
 
@@ -44,6 +46,7 @@ func (v *vhost) destination(name string) *exchange.Destination {
 func (v *vhost) Name() string                  { return v.name }
 func (v *vhost) Exchanges() *exchange.Topology { return v.exchanges }
 func (v *vhost) QueueTypes() *queue.Types      { return v.b.queueTypes }
+func (v *vhost) Watcher() channel.Watcher      { return watch{v.b, v.name} }
 
 func (v *vhost) Queue(name string) (*queue.Host, bool) {
 	d, ok := v.queues.Load().Get(name)
@@ -116,17 +119,27 @@ func (v *vhost) add(h *queue.Host) (*queue.Host, error) {
 		v.exclusive[s.Owner][h] = struct{}{}
 	}
 	v.exchanges.Touch()
+	v.b.emit(func() Event { return QueueCreated{s} })
 	return h, nil
 }
 
 // queueGone forgets a queue that has ended; see queue.HostEnv.
 func (v *vhost) queueGone(h *queue.Host, err error) {
 	s := h.Spec()
+	if v.forget(h, err) && err != nil {
+		v.b.opts.Logger.Error("queue failed", slog.String("vhost", v.name), slog.String("queue", s.Name), slog.Any("error", err))
+	}
+}
+
+// forget takes a queue and its bindings away, unless it never got its name. Who
+// declares the name anew waits until all has been told of the old one.
+func (v *vhost) forget(h *queue.Host, err error) bool {
+	s := h.Spec()
 	v.mu.Lock()
+	defer v.mu.Unlock()
 	d, ok := v.queues.Load().Get(s.Name)
 	if !ok || d.Target != h {
-		v.mu.Unlock()
-		return // it never got its name
+		return false
 	}
 	next := v.queues.Load().Delete(s.Name)
 	v.queues.Store(&next)
@@ -135,11 +148,10 @@ func (v *vhost) queueGone(h *queue.Host, err error) {
 			delete(v.exclusive, s.Owner)
 		}
 	}
-	v.mu.Unlock()
+	// Told even if a user's exchange type panics while its bindings go.
+	defer v.b.emit(func() Event { return QueueDeleted{VHost: v.name, Name: s.Name, Err: err} })
 	v.exchanges.Forget(d)
-	if err != nil {
-		v.b.opts.Logger.Error("queue failed", slog.String("vhost", v.name), slog.String("queue", s.Name), slog.Any("error", err))
-	}
+	return true
 }
 
 // deleteExclusive deletes the exclusive queues of a connection.
@@ -163,6 +175,7 @@ func (v *vhost) delete() {
 	}
 	v.mu.Unlock()
 	deleteAll(all)
+	v.exchanges.Retire()
 }
 
 // deleteAll deletes queues whatever is in them. One that is gone already is fine.

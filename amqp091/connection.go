@@ -149,7 +149,7 @@ func (c *Connection) close(late <-chan time.Time) error {
 	for _, ch := range c.open() {
 		ch.gather()
 	}
-	c.local.Abort()
+	c.local.Leave()
 	select {
 	case <-c.finished:
 		return nil
@@ -162,7 +162,7 @@ func (c *Connection) close(late <-chan time.Time) error {
 // write something.
 func (c *Connection) fail(err error) error {
 	c.fault.CompareAndSwap(nil, &amqp.Error{Code: amqp.FrameError, Reason: err.Error()})
-	c.local.Abort()
+	c.local.Leave()
 	<-c.told
 	return err
 }

@@ -27,6 +27,20 @@ type VHost interface {
 	CheckQueueLimit(name string) error
 	// DeclareQueue gives the queue of that name, or makes it as specified.
 	DeclareQueue(s queue.Spec) (h *queue.Host, created bool, err error)
+	// Watcher hears of the channels in it; nil if nobody does.
+	Watcher() Watcher
+}
+
+// Watcher hears of channels and consumers that come and go, each of them first
+// opened or added and then closed or removed, a channel's consumers while it is
+// open. Its methods are called by any goroutine, those for consumers in a queue's
+// turn: they must not block or call the channel. Of the channel they may look at
+// Config's Connection, Number, User and VHost.
+type Watcher interface {
+	ChannelOpened(ch *Channel)
+	ChannelClosed(ch *Channel, why reply.Reason)
+	ConsumerAdded(ch *Channel, c ConsumerInfo)
+	ConsumerRemoved(ch *Channel, c ConsumerInfo)
 }
 
 // Out takes what a channel has to say to its client besides the answers that
@@ -58,7 +72,9 @@ type Config struct {
 	Impersonator bool
 	// Connection identifies the connection, for exclusive queues.
 	Connection uint64
-	Out        Out
+	// Number tells it from the other open channels of its connection.
+	Number uint64
+	Out    Out
 	// MaxMessageSize is the largest body in octets.
 	MaxMessageSize int
 	// MaxUnsent is how many octets of deliveries may wait for the client to read
@@ -76,6 +92,7 @@ type Channel struct {
 	// publishes are shown to an interceptor.
 	interceptPublishes bool
 
+	watcher  Watcher // may be nil
 	confirms *confirm.Tracker
 	window   *limiter.Window
 	global   limiter.Prefetch
@@ -106,6 +123,9 @@ func New(c Config) *Channel {
 	ch := &Channel{Config: c, window: limiter.NewWindow(c.MaxUnsent), consumers: map[string]*consumer{}}
 	ch.confirms = confirm.New(c.Out.ConfirmsReady)
 	ch.interceptPublishes = c.Interceptors.Claims((*intercept.Publish)(nil).Name())
+	if ch.watcher = c.VHost.Watcher(); ch.watcher != nil {
+		ch.watcher.ChannelOpened(ch)
+	}
 	return ch
 }
 
@@ -183,11 +203,14 @@ func (ch *Channel) Flow(active bool) error {
 	return nil
 }
 
-// Close ends the channel, whatever the reason: consumers go, what was not
-// acknowledged returns to its queues in order, an open transaction is dropped
-// and confirms that were not sent are lost. It is idempotent. Afterwards only
-// Close, Flush, Confirms and Written may be called.
-func (ch *Channel) Close() {
+// Close ends a channel that its client has no use for any more; see CloseBecause.
+func (ch *Channel) Close() { ch.CloseBecause(reply.Reason{By: reply.ByClient}) }
+
+// CloseBecause ends the channel: consumers go, what was not acknowledged returns
+// to its queues in order, an open transaction is dropped and confirms that were
+// not sent are lost. The reason is for the watcher. It is idempotent. Afterwards
+// only Close, CloseBecause, Flush, Confirms and Written may be called.
+func (ch *Channel) CloseBecause(why reply.Reason) {
 	ch.flush()
 	ch.mu.Lock()
 	if ch.closed {
@@ -211,4 +234,7 @@ func (ch *Channel) Close() {
 	ch.mu.Unlock()
 	ch.settle(entries, queue.Requeue)
 	ch.flush()
+	if ch.watcher != nil {
+		ch.watcher.ChannelClosed(ch, why)
+	}
 }

@@ -126,6 +126,13 @@ func (c *consumer) Cancelled() {
 	ch.Out.Cancelled(c.tag)
 }
 
+// Left implements queue.LeavingSink.
+func (c *consumer) Left() {
+	if c.ch.watcher != nil {
+		c.ch.watcher.ConsumerRemoved(c.ch, c.info())
+	}
+}
+
 // Written gives back the cost of deliveries that the client's socket took, or
 // that were dropped with the connection.
 func (ch *Channel) Written(cost int) {
@@ -251,7 +258,12 @@ func (ch *Channel) Consume(c Consume, ok func(tag string)) error {
 	ch.mu.Lock()
 	ch.consumers[tag] = cons
 	ch.mu.Unlock()
-	err = h.Consume(cons.spec, cons, func(id message.ConsumerID) { cons.id = id }, func() { ok(tag) })
+	err = h.Consume(cons.spec, cons, func(id message.ConsumerID) { cons.id = id }, func() {
+		if ch.watcher != nil {
+			ch.watcher.ConsumerAdded(ch, cons.info())
+		}
+		ok(tag)
+	})
 	if err == nil {
 		return nil
 	}

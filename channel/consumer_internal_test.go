@@ -7,11 +7,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+type unwatched struct{ VHost }
+
+func (unwatched) Watcher() Watcher { return nil }
+
 // Room that comes after a consumer was refused and before it is seen to wait
 // wakes nobody. So the consumer has to ask again.
 func TestRoomThatComesWhileAConsumerBeginsToWait(t *testing.T) {
 	t.Parallel()
-	ch := New(Config{Out: struct{ Out }{}, MaxUnsent: Cost(1)})
+	ch := New(Config{VHost: unwatched{}, Out: struct{ Out }{}, MaxUnsent: Cost(1)})
 	c := &consumer{ch: ch}
 	require.True(t, c.TryTake(1))
 

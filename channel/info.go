@@ -48,13 +48,17 @@ func (ch *Channel) Info() Info {
 		GlobalPrefetch: ch.global.Limit(),
 	}
 	for _, c := range ch.consumers {
-		i.Consumers = append(i.Consumers, ConsumerInfo{
-			Tag: c.tag, Queue: c.host.Spec().Name, NoAck: c.noAck, Exclusive: c.spec.Exclusive,
-			Prefetch: max(c.spec.Prefetch, 0), Arguments: c.spec.Arguments,
-		})
+		i.Consumers = append(i.Consumers, c.info())
 	}
 	slices.SortFunc(i.Consumers, func(a, b ConsumerInfo) int { return cmp.Compare(a.Tag, b.Tag) })
 	return i
+}
+
+func (c *consumer) info() ConsumerInfo {
+	return ConsumerInfo{
+		Tag: c.tag, Queue: c.host.Spec().Name, NoAck: c.noAck, Exclusive: c.spec.Exclusive,
+		Prefetch: max(c.spec.Prefetch, 0), Arguments: c.spec.Arguments,
+	}
 }
 
 // setMode changes what Info says of the channel.

@@ -130,6 +130,7 @@ func (w *world) stat(name string) queue.Stat {
 type vhost struct {
 	exchanges *exchange.Topology
 	types     *queue.Types
+	watcher   channel.Watcher // may be nil
 	running   sync.WaitGroup
 
 	mu     sync.RWMutex
@@ -140,6 +141,8 @@ type vhost struct {
 func (v *vhost) Name() string                  { return "v" }
 func (v *vhost) Exchanges() *exchange.Topology { return v.exchanges }
 func (v *vhost) QueueTypes() *queue.Types      { return v.types }
+
+func (v *vhost) Watcher() channel.Watcher { return v.watcher }
 
 func (v *vhost) destination(name string) *exchange.Destination {
 	v.mu.RLock()

@@ -74,7 +74,9 @@ func (b *fakeBroker) Open(c *Conn, vhost string, user *auth.User) (channel.VHost
 	return b.vhost, access, nil
 }
 
-func (b *fakeBroker) Release(c *Conn) {
+func (b *fakeBroker) Opened(*Conn) {}
+
+func (b *fakeBroker) Release(c *Conn, _ reply.Reason) {
 	b.mu.Lock()
 	b.released[c.ID()]++
 	then := b.onRelease
@@ -118,6 +120,7 @@ func (v *fakeVHost) Name() string                  { return "/" }
 func (v *fakeVHost) Exchanges() *exchange.Topology { return v.exchanges }
 func (v *fakeVHost) QueueTypes() *queue.Types      { return v.types }
 func (v *fakeVHost) CheckQueueLimit(string) error  { return nil }
+func (v *fakeVHost) Watcher() channel.Watcher      { return nil }
 
 func (v *fakeVHost) destination(name string) *exchange.Destination {
 	v.mu.Lock()

@@ -32,8 +32,12 @@ type Broker interface {
 	// Open lets a user into a virtual host, or refuses with a *reply.Error
 	// (contract 02 §5). From then on the connection counts as open in it.
 	Open(c *Conn, vhost string, user *auth.User) (channel.VHost, *auth.Access, error)
+	// Opened is called once the client is in the virtual host that Open let it
+	// into, before it hears of it: Info has all there is to know.
+	Opened(c *Conn)
 	// Release ends what Open began: it deletes the connection's exclusive queues.
-	Release(c *Conn)
+	// Channels have ended by then.
+	Release(c *Conn, why reply.Reason)
 	// MaxChannels is the user's limit of channels on one connection; negative is
 	// none.
 	MaxChannels(user string) int
@@ -195,10 +199,7 @@ func (c *Conn) Serve() {
 	err := c.read()
 	c.handshake.Stop()
 	c.beats.stop()
-	c.endSessions()
-	if c.vhost != nil {
-		c.Broker.Release(c)
-	}
+	c.release(c.reason(err))
 	c.out.close()
 	c.settleDown(written)
 	c.logEnd(err)

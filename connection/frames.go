@@ -141,7 +141,7 @@ func (c *Conn) refused(s *session, id wire.ID, err error) error {
 		return c.fault(s, e)
 	}
 	c.logChannelError(s, e, id)
-	s.ch.Close()
+	s.ch.CloseBecause(e.Reason())
 	s.closing = true
 	s.send(&wire.ChannelClose{ReplyCode: uint16(e.Code), ReplyText: e.ReplyText(), ClassID: e.Class, MethodID: e.Method})
 	return nil
@@ -170,11 +170,7 @@ func (c *Conn) fault(s *session, err error) error {
 // sendClose tears everything down and tells the client why.
 func (c *Conn) sendClose(e *reply.Error) {
 	c.handshake.Stop()
-	c.endSessions()
-	if c.vhost != nil {
-		c.Broker.Release(c)
-		c.vhost = nil
-	}
+	c.release(e.Reason())
 	c.enter(stateClosed)
 	c.send(&wire.ConnectionClose{ReplyCode: uint16(e.Code), ReplyText: e.ReplyText(), ClassID: e.Class, MethodID: e.Method})
 }
@@ -288,7 +284,7 @@ func (c *Conn) zeroMethod(m wire.Method) error {
 		}
 	case *wire.ConnectionClose:
 		if c.state == stateRunning {
-			return c.closedByClient()
+			return c.closedByClient(m)
 		}
 	case *wire.ConnectionUpdateSecret:
 		if c.state == stateRunning {
@@ -305,11 +301,9 @@ func (c *Conn) zeroMethod(m wire.Method) error {
 // closedByClient carries out connection.close: when the answer goes out, the
 // connection's exclusive queues are gone and its deliveries are back in their
 // queues (contract 02 §8).
-func (c *Conn) closedByClient() error {
+func (c *Conn) closedByClient(m *wire.ConnectionClose) error {
 	c.flush()
-	c.endSessions()
-	c.Broker.Release(c)
-	c.vhost = nil
+	c.release(reply.Reason{By: reply.ByClient, Code: reply.Code(m.ReplyCode), Text: m.ReplyText})
 	c.enter(stateClosed)
 	c.send(&wire.ConnectionCloseOK{})
 	c.orderly = true

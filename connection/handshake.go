@@ -176,6 +176,7 @@ func (c *Conn) open(m *wire.ConnectionOpen) error {
 	c.vhostName, c.vhost, c.access = m.VirtualHost, vhost, access
 	c.view.show(func(i *Info) { i.VHost = m.VirtualHost })
 	c.enter(stateRunning)
+	c.Broker.Opened(c)
 	c.send(&wire.ConnectionOpenOK{})
 	c.log(slog.LevelInfo, fmt.Sprintf("connection (%s): user '%s' authenticated and granted access to vhost '%s'",
 		c.longName(), c.user.Name(), m.VirtualHost))

@@ -37,7 +37,9 @@ type Info struct {
 
 // ChannelInfo is what can be seen of one channel of a connection.
 type ChannelInfo struct {
-	Number uint16
+	// Number is the client's. Within the program it is how many channels the
+	// connection had opened.
+	Number uint64
 	channel.Info
 }
 
@@ -89,7 +91,7 @@ func (c *Conn) Info() Info {
 		i.State = StateBlocking
 	}
 	for number, ch := range open {
-		i.Channels = append(i.Channels, ChannelInfo{number, ch.Info()})
+		i.Channels = append(i.Channels, ChannelInfo{uint64(number), ch.Info()})
 	}
 	slices.SortFunc(i.Channels, func(a, b ChannelInfo) int { return cmp.Compare(a.Number, b.Number) })
 	return i

@@ -87,13 +87,13 @@ func (c *Conn) logEnd(err error) {
 		}
 		closing(slog.LevelError, "{handshake_timeout,"+at+"}")
 	case c.missed.Load():
-		closing(slog.LevelError, fmt.Sprintf("missed heartbeats from client, timeout: %ds", c.heartbeat))
+		closing(slog.LevelError, c.missedHeartbeats())
 	case c.received.Load() == 0:
 		closing(slog.LevelDebug, "connection_closed_with_no_data_received")
 	case errors.Is(err, io.EOF) || isReset(err):
-		closing(slog.LevelWarn, "client unexpectedly closed TCP connection")
+		closing(slog.LevelWarn, clientGone)
 	case c.aborted():
-		closing(slog.LevelDebug, "the broker closed it")
+		closing(slog.LevelDebug, cutOff)
 	default:
 		closing(slog.LevelError, fmt.Sprintf("{inet_error,%v}", err))
 	}

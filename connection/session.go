@@ -87,7 +87,7 @@ func (s *session) open() {
 	c := s.c
 	s.ch = channel.New(channel.Config{
 		VHost: c.vhost, Access: c.access, User: c.user.Name(), Impersonator: c.user.MayImpersonate(),
-		Connection: c.id, Out: s, MaxMessageSize: c.MaxMessageSize, MaxUnsent: c.MaxUnsent,
+		Connection: c.id, Number: uint64(s.number), Out: s, MaxMessageSize: c.MaxMessageSize, MaxUnsent: c.MaxUnsent,
 		Interceptors: c.Interceptors,
 		Client: intercept.Client{
 			Connection: c.id, Channel: int(s.number), Name: c.name, ClientName: c.given,
@@ -98,11 +98,20 @@ func (s *session) open() {
 	s.send(&wire.ChannelOpenOK{})
 }
 
+// release gives back to the broker all there is of an open connection.
+func (c *Conn) release(why reply.Reason) {
+	c.endSessions(why)
+	if c.vhost != nil {
+		c.Broker.Release(c, why)
+		c.vhost = nil
+	}
+}
+
 // endSessions ends all channels.
-func (c *Conn) endSessions() {
+func (c *Conn) endSessions(why reply.Reason) {
 	for _, s := range c.sessions {
 		if s.ch != nil {
-			s.ch.Close()
+			s.ch.CloseBecause(why)
 			c.view.closed(s.number)
 		}
 		s.content.drop()

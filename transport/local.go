@@ -107,13 +107,12 @@ func (l *Local) channel() (*Memory, error) {
 				"number of channels opened for user '%s' has reached the maximum allowed user limit of (%d)", l.cfg.User, n)
 		}
 	}
-	m := &Memory{conn: l, inboxes: map[string]*Inbox{}, done: make(chan struct{})}
-	m.lock.free = make(chan struct{}, 1)
 	l.opened++
-	m.number = l.opened
+	m := &Memory{conn: l, number: l.opened, inboxes: map[string]*Inbox{}, done: make(chan struct{})}
+	m.lock.free = make(chan struct{}, 1)
 	m.ch = channel.New(channel.Config{
 		VHost: l.cfg.VHost, Access: l.cfg.Access(), User: l.cfg.User, Impersonator: l.cfg.Impersonator,
-		Connection: l.cfg.ID, Out: (*out)(m),
+		Connection: l.cfg.ID, Number: m.number, Out: (*out)(m),
 		MaxMessageSize: l.cfg.MaxMessageSize, MaxUnsent: l.cfg.MaxUnsent,
 		Interceptors: l.cfg.Interceptors,
 		Client: intercept.Client{
@@ -130,8 +129,11 @@ func (l *Local) channel() (*Memory, error) {
 // connection's exclusive queues are deleted before it returns. It is idempotent.
 func (l *Local) Close(why *reply.Error) { l.close(why) }
 
-// Abort is Close without a reason.
-func (l *Local) Abort() { l.close(ErrClosed) }
+// Leave is Close by the program that uses the connection.
+func (l *Local) Leave() { l.close(ErrClosed) }
+
+// Abort is Close by the broker, without a reason.
+func (l *Local) Abort() { l.close(errAborted) }
 
 func (l *Local) close(why error) {
 	l.mu.Lock()
@@ -157,15 +159,22 @@ func (l *Local) forget(m *Memory) {
 	l.mu.Unlock()
 }
 
+// ChannelInfo is what can be seen of one channel of a connection. The first channel
+// that a connection opens is number 1; no number is used again.
+type ChannelInfo struct {
+	Number uint64
+	channel.Info
+}
+
 // Info gives what can be seen of the connection's open channels, the oldest first.
-func (l *Local) Info() []channel.Info {
+func (l *Local) Info() []ChannelInfo {
 	l.mu.Lock()
 	open := slices.Collect(maps.Keys(l.channels))
 	l.mu.Unlock()
 	slices.SortFunc(open, func(a, b *Memory) int { return cmp.Compare(a.number, b.number) })
-	infos := make([]channel.Info, 0, len(open))
+	infos := make([]ChannelInfo, 0, len(open))
 	for _, m := range open {
-		infos = append(infos, m.ch.Info())
+		infos = append(infos, ChannelInfo{m.number, m.ch.Info()})
 	}
 	return infos
 }
@@ -178,6 +187,23 @@ func (l *Local) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.err
+}
+
+// Reason is why the connection ended, zero while it has not.
+func (l *Local) Reason() reply.Reason { return reason(l.Err()) }
+
+// reason turns the error that a connection or a channel ended with into why.
+func reason(err error) reply.Reason {
+	var e *reply.Error
+	switch {
+	case err == nil:
+		return reply.Reason{}
+	case errors.As(err, &e):
+		return e.Reason()
+	case err == errAborted:
+		return reply.Reason{By: reply.ByBroker, Text: "the broker closed it"}
+	}
+	return reply.Reason{By: reply.ByClient}
 }
 
 // lock is a mutex for which one can wait no longer than a context lasts.

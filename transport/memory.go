@@ -14,8 +14,12 @@ import (
 	"github.com/warrenmq/warren/reply"
 )
 
-// ErrClosed is the error of a channel or connection that its own side closed.
+// ErrClosed is the error of a channel or connection that was closed without a
+// refusal: by its own side, or by a broker that ended at once.
 var ErrClosed = errors.New("channel or connection is closed")
+
+// errAborted is what it is if the broker did so without giving a reason.
+var errAborted = fmt.Errorf("%w by the broker", ErrClosed)
 
 // Memory is a channel's client within the program: it calls the channel object
 // directly, with neither frames nor a codec in between. Unlike an AMQP channel
@@ -164,7 +168,7 @@ func (m *Memory) close(why error) {
 	ended := m.onEvent
 	m.mu.Unlock()
 	if err := m.lock.lock(context.Background()); err == nil {
-		m.ch.Close()
+		m.ch.CloseBecause(reason(why))
 		m.lock.unlock()
 	}
 	for _, in := range inboxes {

@@ -1,0 +1,112 @@
+package warren
+
+import (
+	"errors"
+	"net"
+
+	"github.com/warrenmq/warren/auth"
+	"github.com/warrenmq/warren/channel"
+	"github.com/warrenmq/warren/exchange"
+	"github.com/warrenmq/warren/reply"
+)
+
+// What the packages below tell the broker becomes events here. It is told under
+// their locks and in queues' turns; nothing here calls back, waits or runs a
+// user's code.
+
+// emit tells all who listen that something happened; event is asked what only if
+// somebody does.
+func (b *Broker) emit(event func() Event) { b.events.tell(event) }
+
+// watch is a virtual host's channel.Watcher and exchange.Watcher.
+type watch struct {
+	b     *Broker
+	vhost string
+}
+
+func (w watch) ChannelOpened(ch *channel.Channel) {
+	w.b.emit(func() Event {
+		return ChannelCreated{Connection: ch.Connection, Number: ch.Number, User: ch.User, VHost: w.vhost}
+	})
+}
+
+func (w watch) ChannelClosed(ch *channel.Channel, why reply.Reason) {
+	w.b.emit(func() Event {
+		return ChannelClosed{Connection: ch.Connection, Number: ch.Number, Reason: why}
+	})
+}
+
+func (w watch) ConsumerAdded(ch *channel.Channel, c channel.ConsumerInfo) {
+	w.b.emit(func() Event {
+		return ConsumerCreated{VHost: w.vhost, Connection: ch.Connection, Channel: ch.Number, ConsumerInfo: c}
+	})
+}
+
+func (w watch) ConsumerRemoved(ch *channel.Channel, c channel.ConsumerInfo) {
+	w.b.emit(func() Event {
+		return ConsumerDeleted{VHost: w.vhost, Connection: ch.Connection, Channel: ch.Number, Queue: c.Queue, Tag: c.Tag}
+	})
+}
+
+func (w watch) ExchangeDeclared(x exchange.Spec) {
+	w.b.emit(func() Event { return ExchangeCreated{x} })
+}
+
+func (w watch) ExchangeDeleted(x exchange.Spec) {
+	w.b.emit(func() Event { return ExchangeDeleted{VHost: w.vhost, Name: x.Name} })
+}
+
+func (w watch) Bound(b exchange.Binding) {
+	w.b.emit(func() Event { return BindingCreated{bindingInfo(w.vhost, b)} })
+}
+
+func (w watch) Unbound(b exchange.Binding) {
+	w.b.emit(func() Event { return BindingDeleted{bindingInfo(w.vhost, b)} })
+}
+
+// authChanged is auth.Options.Changed.
+func (b *Broker) authChanged(c auth.Change) {
+	b.emit(func() Event { return authEvent(c) })
+}
+
+func authEvent(c auth.Change) Event {
+	switch c.Kind {
+	case auth.UserCreated:
+		return UserCreated{User: c.User, Tags: c.Tags}
+	case auth.UserDeleted:
+		return UserDeleted{User: c.User}
+	case auth.PasswordChanged:
+		return UserPasswordChanged{User: c.User}
+	case auth.PasswordCleared:
+		return UserPasswordCleared{User: c.User}
+	case auth.TagsSet:
+		return UserTagsSet{User: c.User, Tags: c.Tags}
+	case auth.LimitSet:
+		return UserLimitSet{User: c.User, Limit: c.Limit, N: c.N}
+	case auth.LimitCleared:
+		return UserLimitCleared{User: c.User, Limit: c.Limit}
+	case auth.PermissionCreated:
+		return PermissionCreated{c.Permission}
+	case auth.PermissionDeleted:
+		return PermissionDeleted{User: c.User, VHost: c.VHost}
+	case auth.TopicPermissionCreated:
+		return TopicPermissionCreated{c.TopicPermission}
+	default: // auth.TopicPermissionDeleted
+		return TopicPermissionDeleted{User: c.User, VHost: c.VHost, Exchange: c.Exchange}
+	}
+}
+
+// authenticated tells how a login ended.
+func (b *Broker) authenticated(u *auth.User, mechanism string, peer net.Addr, err error) {
+	b.emit(func() Event {
+		if err == nil {
+			return UserAuthenticationSuccess{User: u.Name(), Mechanism: mechanism, Peer: peer}
+		}
+		e := UserAuthenticationFailure{Mechanism: mechanism, Peer: peer, Err: err}
+		var refused *auth.RefusedError
+		if errors.As(err, &refused) {
+			e.User = refused.User
+		}
+		return e
+	})
+}
