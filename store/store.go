@@ -15,8 +15,11 @@ type OpKind uint8
 const (
 	// Append puts Msg at position Seq.
 	Append OpKind = iota + 1
-	// Remove takes the message at Seq away for good: it was acknowledged,
-	// discarded, dropped or purged.
+	// Remove takes the message at Seq away for good, or all from Seq to To: it
+	// was acknowledged, discarded, dropped or purged. Positions where there is
+	// nothing are passed over: a queue may remove what it asked to append
+	// before it hears that the append failed, and may ask once more for a
+	// Remove that failed.
 	Remove
 	// Delivered marks the message at Seq as delivered before, so that it is
 	// redelivered after a restart.
@@ -26,21 +29,19 @@ const (
 // Op is one change to what one queue has on disk.
 type Op struct {
 	Kind OpKind
-	Seq  uint64
+	// Transient says of an Append that the message is only to be out of memory:
+	// it must never come back after a restart, nobody waits for it to be durable,
+	// and it need not be synced.
+	Transient bool
+	Seq       uint64
+	// To is the last position of a Remove of more than one; else it is 0.
+	To uint64
 	// Msg is the message of an Append. The Op carries a reference to it; the
 	// Log releases it when the Op is done.
 	Msg *message.Message
 	// Atom, if set, makes this Op durable together with all others of the same
 	// atom or not at all.
 	Atom *Atom
-}
-
-// Atom is a set of changes, possibly of several queues, that becomes durable as
-// one. It is identified by its address; what it needs to be carried out comes
-// with the first store that writes to a disk.
-type Atom struct {
-	// Participants is the number of queues that add to the atom.
-	Participants int
 }
 
 // Range is a run of positions whose messages are wanted in memory, both ends
@@ -68,13 +69,20 @@ type Log interface {
 	// Submit, in the order of the calls, with nil once all of them are durable,
 	// or with the error for which none of them may be relied upon. The Log owns
 	// ops from the call on.
+	//
+	// The ops of one Submit have all the same Atom, or none. One with an Atom is
+	// not carried out before the atom is whole, and is done, with an error, if
+	// the atom failed; what is submitted after it is done after it.
 	Submit(ops []Op, done func(error))
 	// Load reads the messages of a range, in order. Positions that were removed
-	// are left out.
+	// are left out. There may be several loads at once; done is called in the
+	// order of the calls.
 	Load(r Range, done func([]Loaded, error))
 	// Recover reports what an earlier run left, in order and in batches, then
-	// calls done once.
+	// calls done once. The queue goes on after the highest position reported, so
+	// that positions above it, whose messages were all removed, are used again.
 	Recover(batch func([]Entry), done func(error))
-	// Drop forgets the queue and everything in it. No callback comes after it.
+	// Drop forgets the queue and everything in it, also what is in an atom that
+	// is not whole yet: the atom goes on without it. No callback comes after it.
 	Drop()
 }
