@@ -232,7 +232,7 @@ func (ch *Channel) CloseBecause(why reply.Reason) {
 	ch.mu.Lock()
 	entries := ch.unacked.takeAll(nil)
 	ch.mu.Unlock()
-	ch.settle(entries, queue.Requeue)
+	ch.settle(entries, queue.Requeue, nil)
 	ch.flush()
 	if ch.watcher != nil {
 		ch.watcher.ChannelClosed(ch, why)

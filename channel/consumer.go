@@ -291,7 +291,7 @@ func (ch *Channel) CancelAndRequeue(tag string) error {
 	ch.mu.Lock()
 	entries := ch.unacked.takeConsumer(c.host, c.id, ch.settled[:0])
 	ch.mu.Unlock()
-	ch.settle(entries, queue.Requeue)
+	ch.settle(entries, queue.Requeue, nil)
 	ch.keepScratch(entries)
 	ch.flush()
 	return nil

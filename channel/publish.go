@@ -7,6 +7,7 @@ import (
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/queue"
 	"github.com/warrenmq/warren/reply"
+	"github.com/warrenmq/warren/store"
 )
 
 // replyTo is the pseudo-queue of direct reply-to.
@@ -79,7 +80,7 @@ func (ch *Channel) Publish(p *Publish) error {
 	case ch.mode.Confirm:
 		ch.confirms.Add(ch.seq, len(rt.hosts))
 	}
-	ch.post(p.Msg, rt.hosts, ref)
+	ch.post(p.Msg, rt.hosts, ref, nil)
 	ch.flushIfMany()
 	return nil
 }
@@ -93,15 +94,18 @@ func (ch *Channel) returnUnroutable(m *message.Message, hosts []*queue.Host, man
 	}
 }
 
-// post hands a message to its queues.
-func (ch *Channel) post(m *message.Message, hosts []*queue.Host, ref message.PublishRef) {
+// post hands a message to its queues, as part of an atom if there is one.
+func (ch *Channel) post(m *message.Message, hosts []*queue.Host, ref message.PublishRef, atom *store.Atom) {
 	if len(hosts) == 0 {
 		m.Release()
 		return
 	}
 	m.Retain(int32(len(hosts) - 1))
+	if atom != nil {
+		atom.Join(len(hosts))
+	}
 	for _, h := range hosts {
-		ch.batch(h).Publish(queue.Publish{Msg: m, Ref: ref})
+		ch.batch(h).Publish(queue.Publish{Msg: m, Ref: ref, Atom: atom})
 	}
 }
 

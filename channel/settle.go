@@ -6,6 +6,7 @@ import (
 	"github.com/warrenmq/warren/intercept"
 	"github.com/warrenmq/warren/queue"
 	"github.com/warrenmq/warren/reply"
+	"github.com/warrenmq/warren/store"
 )
 
 // Ack settles one delivery, or with multiple all up to it; tag 0 with multiple
@@ -59,7 +60,7 @@ func (ch *Channel) Recover(requeue bool, ok func()) error {
 	entries := ch.unacked.takeAll(ch.settled[:0])
 	ch.mu.Unlock()
 	ok()
-	ch.settle(entries, queue.Requeue)
+	ch.settle(entries, queue.Requeue, nil)
 	ch.keepScratch(entries)
 	ch.flush()
 	return nil
@@ -75,7 +76,7 @@ func (ch *Channel) settleTags(tag uint64, multiple bool, o queue.Outcome) error 
 	if ch.tx != nil {
 		ch.tx.settle(ch, entries, o)
 	} else {
-		ch.settle(entries, o)
+		ch.settle(entries, o, nil)
 	}
 	ch.keepScratch(entries)
 	ch.flushIfMany()
@@ -94,15 +95,19 @@ func (ch *Channel) takeTags(tag uint64, multiple bool, es []unackedEntry) ([]una
 	return append(es, e), ok
 }
 
-// settle tells the queues, and gives the shared prefetch its room back.
-func (ch *Channel) settle(entries []unackedEntry, o queue.Outcome) {
+// settle tells the queues, as part of an atom if there is one, and gives the
+// shared prefetch its room back.
+func (ch *Channel) settle(entries []unackedEntry, o queue.Outcome, atom *store.Atom) {
+	if atom != nil {
+		atom.Join(len(entries))
+	}
 	consumed := 0
 	for i := range entries {
 		e := &entries[i]
 		if e.consumer != 0 {
 			consumed++
 		}
-		ch.batch(e.host).Settle(queue.Settle{ID: e.id, Consumer: e.consumer, Outcome: o})
+		ch.batch(e.host).Settle(queue.Settle{ID: e.id, Consumer: e.consumer, Outcome: o, Atom: atom})
 	}
 	if consumed == 0 || ch.global.Limit() == 0 {
 		return

@@ -9,6 +9,7 @@ import (
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/queue"
 	"github.com/warrenmq/warren/reply"
+	"github.com/warrenmq/warren/store"
 )
 
 // ConfirmSelect begins to count publishes and to confirm them.
@@ -147,16 +148,20 @@ func (ch *Channel) TxCommit() error {
 	t := *ch.tx
 	ch.begin()
 	w := &commitWait{done: make(chan struct{}), open: 1}
+	// What the queues store of it is there as a whole after a crash, or not at
+	// all. The atom waits for this commit until everything has been posted.
+	atom := store.NewAtom()
 	for i, p := range t.publishes {
 		hosts := p.hosts(ch.VHost)
 		ch.returnUnroutable(p.msg, hosts, p.mandatory)
 		w.add(len(hosts))
-		ch.post(p.msg, hosts, message.PublishRef{By: w, Seq: uint64(i + 1)})
+		ch.post(p.msg, hosts, message.PublishRef{By: w, Seq: uint64(i + 1)}, atom)
 	}
 	for _, s := range t.settles {
-		ch.settle(s.entries, s.outcome)
+		ch.settle(s.entries, s.outcome, atom)
 	}
 	ch.flush()
+	atom.Leave(nil)
 	w.Confirm(0, 0) // the one it was made with
 	<-w.done
 	if w.rejected {

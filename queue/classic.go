@@ -15,7 +15,8 @@ func (classicType) Name() string               { return "classic" }
 func (classicType) Capabilities() Capabilities { return classicCapabilities() }
 
 func (classicType) Open(s Spec, env Env) (Queue, error) {
-	q := &classic{autoDelete: s.AutoDelete, durable: s.Durable && env.Stored}
+	q := &classic{autoDelete: s.AutoDelete, durable: s.Durable && env.Stored, paging: env.Stored}
+	q.memory.max = env.Memory.orDefault()
 	q.consumers.byID = map[message.ConsumerID]*taker{}
 	return q, nil
 }
@@ -23,14 +24,16 @@ func (classicType) Open(s Spec, env Env) (Queue, error) {
 // classic is the state of one classic queue.
 type classic struct {
 	autoDelete bool
-	// durable says that persistent messages go to the store.
-	durable bool
+	// durable says that persistent messages go to the store, paging that bodies
+	// may leave memory for it.
+	durable, paging bool
 
 	positions
 	consumers consumers
 	// gets wait for the first ready message to be loaded.
-	gets []pendingGet
-	disk disk
+	gets   []pendingGet
+	disk   disk
+	memory memory
 }
 
 type pendingGet struct {
@@ -41,23 +44,32 @@ type pendingGet struct {
 func (q *classic) Enqueue(in []Publish, out *Actions) {
 	for i := range in {
 		p := &in[i]
-		if q.durable && p.Msg.Persistent() {
-			q.enqueueStored(p, out)
-			continue
-		}
-		if p.Ref.Wanted() {
+		passed := q.ready == 0 && q.passThrough(p.Msg, out)
+		durable := q.durable && p.Msg.Persistent() && !passed
+		if !durable && p.Ref.Wanted() {
 			out.Confirm = append(out.Confirm, p.Ref)
 		}
-		if q.ready == 0 && q.passThrough(p.Msg, out) {
+		if passed {
 			continue
 		}
-		q.push(p.Msg, p.Msg.Size())
+		seq, s := q.push(p.Msg, p.Msg.Size())
+		if !q.paging {
+			continue
+		}
+		leave := q.admit(seq, s)
+		switch {
+		case durable:
+			q.enqueueStored(seq, s, p, out)
+		case leave:
+			q.pageOut(seq, s, out)
+		}
 	}
 	q.pump(out)
 }
 
 // passThrough gives a message that needs no place in the queue straight to a
-// consumer that needs no acknowledgement.
+// consumer that needs no acknowledgement. A persistent one needs no store then:
+// it left before it could be stored (contract 06 §6).
 func (q *classic) passThrough(m *message.Message, out *Actions) bool {
 	c := q.consumers.front()
 	if c == nil || !c.NoAck || len(q.gets) > 0 {
@@ -72,8 +84,14 @@ func (q *classic) passThrough(m *message.Message, out *Actions) bool {
 	return true
 }
 
-// pump hands ready messages out for as long as somebody can take them.
+// pump hands ready messages out for as long as somebody can take them, and sees
+// that there will be more.
 func (q *classic) pump(out *Actions) {
+	q.handOut(out)
+	q.readAhead(out)
+}
+
+func (q *classic) handOut(out *Actions) {
 	for q.ready > 0 {
 		var c *taker
 		if len(q.gets) == 0 {
@@ -82,18 +100,21 @@ func (q *classic) pump(out *Actions) {
 			}
 		}
 		seq, s := q.head()
+		m := s.msg()
 		switch {
-		case s.msg == nil:
-			q.load(seq, out)
+		case m == nil:
+			if !s.is(loading) && len(q.memory.loads) < maxLoads {
+				q.load(seq, out)
+			}
 			return
 		case c == nil:
 			g := q.gets[0]
 			q.gets = q.gets[1:]
 			q.answer(g, seq, s, out)
-		case !c.admits(int(s.size)):
+		case !c.admits(s.size()):
 			q.consumers.block(c)
 		default:
-			d := Delivery{Consumer: c.ID, ID: seq, Msg: s.msg, Redelivered: s.redelivered}
+			d := Delivery{Consumer: c.ID, ID: seq, Msg: m, Redelivered: s.is(redelivered)}
 			q.handOver(seq, s, c.NoAck, out)
 			out.Deliver = append(out.Deliver, d)
 			if !c.NoAck {
@@ -108,8 +129,8 @@ func (q *classic) pump(out *Actions) {
 	q.gets = nil
 }
 
-func (q *classic) answer(g pendingGet, seq uint64, s *slot, out *Actions) {
-	r := GetReply{Ref: g.ref, ID: seq, Msg: s.msg, Redelivered: s.redelivered}
+func (q *classic) answer(g pendingGet, seq uint64, s slot, out *Actions) {
+	r := GetReply{Ref: g.ref, ID: seq, Msg: s.msg(), Redelivered: s.is(redelivered)}
 	q.handOver(seq, s, g.noAck, out)
 	r.Remaining = q.ready
 	out.Got = append(out.Got, r)
@@ -117,38 +138,61 @@ func (q *classic) answer(g pendingGet, seq uint64, s *slot, out *Actions) {
 
 // handOver takes the first ready message out of the ready ones: for good if it
 // needs no acknowledgement, so that its reference goes with the delivery.
-func (q *classic) handOver(seq uint64, s *slot, noAck bool, out *Actions) {
+func (q *classic) handOver(seq uint64, s slot, noAck bool, out *Actions) {
+	if q.paging {
+		q.account(seq, s, -1)
+		q.taken(seq)
+	}
 	if noAck {
 		q.unstore(seq, s, nil, out)
 		q.dropHead(seq, s)
 		return
 	}
-	if s.stored && !s.redelivered {
+	if s.is(stored) && !s.isAny(redelivered|paged) {
 		q.disk.add(store.Op{Kind: store.Delivered, Seq: seq}, out)
 	}
-	s.msg.Retain(1)
+	s.msg().Retain(1)
 	q.hold(seq, s)
+	if q.paging {
+		q.account(seq, s, 1)
+		q.keepHeld(seq, s, out)
+	}
+}
+
+// keepHeld sees that not too many bodies stay in memory of messages that wait to
+// be acknowledged.
+func (q *classic) keepHeld(seq uint64, s slot, out *Actions) {
+	switch {
+	case s.is(kept):
+		q.evict(seq, s)
+	case !s.isAny(stored|refused) && q.memory.held.over(q.memory.max):
+		q.pageOut(seq, s, out)
+	}
 }
 
 func (q *classic) Settle(in []Settle, out *Actions) {
 	for i := range in {
 		e := &in[i]
 		s := q.at(e.ID)
-		if s == nil || s.state != slotHeld {
+		if !s.is(slotHeld) {
 			continue
 		}
 		if e.Consumer != 0 {
 			q.consumers.returned(e.Consumer)
 		}
+		q.account(e.ID, s, -1)
 		if e.Outcome == Requeue {
 			q.giveBack(e.ID, s)
+			q.account(e.ID, s, 1)
 			continue
 		}
 		// A classic queue without a dead-letter exchange drops what is rejected.
-		m := s.msg
+		m := s.msg()
 		q.unstore(e.ID, s, e.Atom, out)
 		q.drop(e.ID, s)
-		m.Release()
+		if m != nil {
+			m.Release()
+		}
 	}
 	q.pump(out)
 }
@@ -177,7 +221,7 @@ func (q *classic) Event(ev Event, out *Actions) {
 	case Resume:
 		q.consumers.resume(ev.Consumer)
 	case Stored:
-		q.disk.answered(ev.Ops, ev.Err, out)
+		q.stored(ev, out)
 	case LoadDone:
 		if !q.loaded(ev, out) {
 			return
@@ -191,15 +235,10 @@ func (q *classic) Event(ev Event, out *Actions) {
 
 func (q *classic) Purge(out *Actions) int {
 	n := q.ready
-	for q.ready > 0 {
-		seq, s := q.head()
-		m := s.msg
-		q.unstore(seq, s, nil, out)
-		q.dropHead(seq, s)
-		if m != nil {
-			m.Release()
-		}
-	}
+	q.unstoreReady(out)
+	q.loseReady()
+	q.memory.edge, q.memory.warm, q.memory.bodies = q.next, amount{}, amount{}
+	q.pump(out) // whoever waits for a load hears that there is nothing left
 	return n
 }
 
@@ -211,16 +250,16 @@ func (q *classic) Delete(ifUnused, ifEmpty bool, out *Actions) (int, error) {
 		return 0, ErrInUse
 	}
 	n := q.ready
-	q.each(func(_ uint64, s *slot) {
-		if s.msg != nil {
-			s.msg.Release()
+	q.each(func(_ uint64, s slot) {
+		if m := s.msg(); m != nil {
+			m.Release()
 		}
 	})
 	q.disk.confirmAll(out)
 	for _, g := range q.gets {
 		out.Got = append(out.Got, GetReply{Ref: g.ref})
 	}
-	q.positions, q.gets = positions{}, nil
+	q.positions, q.gets, q.memory = positions{}, nil, memory{max: q.memory.max}
 	return n, nil
 }
 

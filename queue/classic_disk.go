@@ -1,157 +1,206 @@
 package queue
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/store"
 )
-
-// loadWindow is how many positions a range may span that a classic queue asks for
-// when the next message is not in memory.
-const loadWindow = 256
 
 // disk is what a classic queue remembers of its requests to the store.
 type disk struct {
 	// asked counts the operations asked for, done those answered.
 	asked, done uint64
-	// appends are the unanswered ones that a publisher waits for, oldest first.
-	appends []pendingAppend
-	// waiting are their publishers, by position. An entry goes when the publish
-	// is answered, be it because the message was acknowledged before it was
-	// stored.
-	waiting map[uint64]message.PublishRef
-	// most is how many appends there were at once.
-	most int
-	// loading is the range that was asked for and has not come yet.
-	loading *store.Range
+	// publishes are the unanswered appends of persistent messages, in the order of
+	// their positions; pageOuts are those of transient ones, in any.
+	publishes fifo[pendingPublish]
+	pageOuts  fifo[pendingOp]
+	// removes are the unanswered ones, failed those that are to be asked again.
+	removes fifo[pendingOp]
+	failed  []store.Op
 }
 
-type pendingAppend struct{ op, seq uint64 }
+type pendingPublish struct {
+	op, seq uint64
+	// ref is who waits for it. It is zero once that was answered, be it because
+	// the message was acknowledged before it was stored.
+	ref message.PublishRef
+}
+
+type pendingOp struct{ op, seq, to uint64 }
 
 func (d *disk) add(op store.Op, out *Actions) {
 	out.Store = append(out.Store, op)
 	d.asked++
 }
 
-// answered takes the store's word for the n oldest operations.
-func (d *disk) answered(n int, err error, out *Actions) {
-	d.done += uint64(n)
-	for len(d.appends) > 0 && d.appends[0].op < d.done {
-		seq := d.appends[0].seq
-		d.appends = d.appends[1:]
-		ref, ok := d.waiting[seq]
-		if !ok {
-			continue
-		}
-		delete(d.waiting, seq)
-		if err != nil {
-			out.Reject = append(out.Reject, ref)
-		} else {
-			out.Confirm = append(out.Confirm, ref)
-		}
+func (d *disk) remove(op store.Op, out *Actions) {
+	d.removes.push(pendingOp{d.asked, op.Seq, op.To})
+	d.add(op, out)
+}
+
+// enqueueStored takes a persistent message of a durable queue: its publisher
+// hears when the store has it, consumers need not wait for that.
+func (q *classic) enqueueStored(seq uint64, s slot, p *Publish, out *Actions) {
+	s.set(stored)
+	q.disk.publishes.push(pendingPublish{q.disk.asked, seq, p.Ref})
+	p.Msg.Retain(1)
+	q.disk.add(store.Op{Kind: store.Append, Seq: seq, Msg: p.Msg, Atom: p.Atom}, out)
+}
+
+// pageOut hands a transient message to the store so that it may leave memory.
+func (q *classic) pageOut(seq uint64, s slot, out *Actions) {
+	s.set(stored | paged)
+	q.disk.pageOuts.push(pendingOp{op: q.disk.asked, seq: seq})
+	m := s.msg()
+	m.Retain(1)
+	q.disk.add(store.Op{Kind: store.Append, Transient: true, Seq: seq, Msg: m}, out)
+}
+
+// unstore takes a message that leaves the queue off the store.
+func (q *classic) unstore(seq uint64, s slot, atom *store.Atom, out *Actions) {
+	if !s.is(stored) {
+		return
 	}
-	if len(d.appends) == 0 && d.most > maxKept {
-		// A map never shrinks; a burst must not keep its memory.
-		d.appends, d.waiting, d.most = nil, nil, 0
+	q.disk.remove(store.Op{Kind: store.Remove, Seq: seq, Atom: atom}, out)
+	if !s.isAny(kept | paged) {
+		q.disk.confirm(seq, out)
 	}
 }
 
 // confirm answers the publisher of a message that left the queue before the
 // store had it.
 func (d *disk) confirm(seq uint64, out *Actions) {
-	if ref, ok := d.waiting[seq]; ok {
-		delete(d.waiting, seq)
-		out.Confirm = append(out.Confirm, ref)
+	ps := d.publishes.all()
+	i, ok := slices.BinarySearchFunc(ps, seq, func(p pendingPublish, seq uint64) int {
+		return cmp.Compare(p.seq, seq)
+	})
+	if ok && ps[i].ref.Wanted() {
+		out.Confirm = append(out.Confirm, ps[i].ref)
+		ps[i].ref = message.PublishRef{}
 	}
 }
 
+// confirmAll answers every publisher who still waits: the queue is deleted.
 func (d *disk) confirmAll(out *Actions) {
-	for _, ref := range d.waiting {
-		out.Confirm = append(out.Confirm, ref)
+	for _, p := range d.publishes.all() {
+		if p.ref.Wanted() {
+			out.Confirm = append(out.Confirm, p.ref)
+		}
 	}
-	d.waiting, d.appends = nil, nil
+	*d = disk{}
 }
 
-// enqueueStored takes a persistent message of a durable queue: its publisher
-// hears when the store has it, consumers need not wait for that.
-func (q *classic) enqueueStored(p *Publish, out *Actions) {
-	seq, s := q.push(p.Msg, p.Msg.Size())
-	s.stored = true
-	if p.Ref.Wanted() {
-		if q.disk.waiting == nil {
-			q.disk.waiting = map[uint64]message.PublishRef{}
-		}
-		q.disk.waiting[seq] = p.Ref
-		q.disk.appends = append(q.disk.appends, pendingAppend{q.disk.asked, seq})
-		q.disk.most = max(q.disk.most, len(q.disk.appends))
-	}
-	p.Msg.Retain(1)
-	q.disk.add(store.Op{Kind: store.Append, Seq: seq, Msg: p.Msg, Atom: p.Atom}, out)
-}
-
-// unstore takes a message that leaves the queue off the store.
-func (q *classic) unstore(seq uint64, s *slot, atom *store.Atom, out *Actions) {
-	if !s.stored {
-		return
-	}
-	q.disk.add(store.Op{Kind: store.Remove, Seq: seq, Atom: atom}, out)
-	q.disk.confirm(seq, out)
-}
-
-// load asks for the messages from position seq on.
-func (q *classic) load(seq uint64, out *Actions) {
-	if q.disk.loading != nil {
-		return
-	}
-	to := seq
-	for next := seq + 1; next < q.next && next-seq < loadWindow; next++ {
-		s := q.at(next)
-		if s == nil {
-			continue // gone; the store leaves it out
-		}
-		if s.msg != nil {
-			break
-		}
-		to = next
-	}
-	r := store.Range{From: seq, To: to}
-	q.disk.loading = &r
-	out.Load = append(out.Load, r)
-}
-
-// loaded takes what load asked for and reports whether it came. If it could not
-// be read, who waits for it in a basic.get is told, and the next thing that
-// happens to the queue tries again.
-func (q *classic) loaded(ev Event, out *Actions) bool {
-	r := q.disk.loading
-	q.disk.loading = nil
-	for _, l := range ev.Loaded {
-		if s := q.at(l.Seq); s != nil && s.msg == nil {
-			s.msg = l.Msg
-		} else {
-			l.Msg.Release()
-		}
-	}
-	if ev.Err != nil {
-		for _, g := range q.gets {
-			out.Got = append(out.Got, GetReply{Ref: g.ref, Err: ev.Err})
-		}
-		q.gets = nil
-		return false
-	}
-	if r != nil {
-		for seq := r.From; seq <= r.To; seq++ {
-			if s := q.at(seq); s != nil && s.msg == nil {
-				q.lose(seq, s)
+// stored takes the store's word for the oldest operations.
+//
+// A publish that could not be stored is rejected. Its message goes if nobody has
+// seen it yet; who had it may settle or requeue it, in memory. Without a
+// publisher who waits there is nobody to try again, so that the message stays for
+// consumers as if it were transient.
+func (q *classic) stored(ev Event, out *Actions) {
+	d := &q.disk
+	d.done += uint64(ev.Ops)
+	for d.publishes.len() > 0 && d.publishes.first().op < d.done {
+		p := d.publishes.pop()
+		s := q.at(p.seq)
+		if ev.Err == nil {
+			if p.ref.Wanted() {
+				out.Confirm = append(out.Confirm, p.ref)
 			}
+			q.keep(p.seq, s)
+			continue
+		}
+		if p.ref.Wanted() {
+			out.Reject = append(out.Reject, p.ref)
+		}
+		q.refuse(p.seq, s, p.ref.Wanted() && p.seq >= q.cursor)
+	}
+	for d.pageOuts.len() > 0 && d.pageOuts.first().op < d.done {
+		p := d.pageOuts.pop()
+		if s := q.at(p.seq); ev.Err == nil {
+			q.keep(p.seq, s)
+		} else {
+			q.refuse(p.seq, s, false)
 		}
 	}
-	return true
+	for d.removes.len() > 0 && d.removes.first().op < d.done {
+		if p := d.removes.pop(); ev.Err != nil {
+			d.failed = append(d.failed, store.Op{Kind: store.Remove, Seq: p.seq, To: p.to})
+		}
+	}
+	if ev.Err == nil && len(d.failed) > 0 {
+		// The store works again. What was settled meanwhile must not come back.
+		for _, op := range d.failed {
+			d.remove(op, out)
+		}
+		d.failed = nil
+	}
+}
+
+// keep notes that the store has a message.
+func (q *classic) keep(seq uint64, s slot) {
+	if s.gone() {
+		return
+	}
+	s.set(kept)
+	q.evict(seq, s)
+}
+
+// refuse notes that the store does not have a message, and forgets it if it is to
+// go.
+func (q *classic) refuse(seq uint64, s slot, forget bool) {
+	if s.gone() {
+		return
+	}
+	if forget {
+		m := s.msg()
+		q.account(seq, s, -1)
+		q.lose(seq, s)
+		m.Release()
+		return
+	}
+	s.unset(stored | paged)
+	s.set(refused)
+}
+
+// unstoreReady takes all ready messages off the store, and gives back what is in
+// memory: in ranges, so that a long queue needs few operations.
+func (q *classic) unstoreReady(out *Actions) {
+	var r *store.Op
+	q.each(func(seq uint64, s slot) {
+		switch {
+		case s.is(slotHeld):
+			if s.is(stored) && r != nil {
+				q.disk.remove(*r, out)
+				r = nil
+			}
+			return
+		case !s.is(stored):
+		case r == nil:
+			r = &store.Op{Kind: store.Remove, Seq: seq}
+		default:
+			r.To = seq
+		}
+		if m := s.msg(); m != nil {
+			m.Release()
+		}
+		if s.is(stored) && !s.isAny(kept|paged) {
+			q.disk.confirm(seq, out)
+		}
+	})
+	if r != nil {
+		q.disk.remove(*r, out)
+	}
 }
 
 // recovered takes over what an earlier run left.
 func (q *classic) recovered(entries []store.Entry) {
 	for _, e := range entries {
-		s := q.put(e.Seq, nil, e.Size)
-		s.stored, s.redelivered = true, e.Redelivered
+		s := q.put(e.Seq, e.Size)
+		s.set(stored | kept)
+		if e.Redelivered {
+			s.set(redelivered)
+		}
 	}
 }

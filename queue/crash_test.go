@@ -29,6 +29,7 @@ type crashRun struct {
 	// publish in this life, 0 for recovered ones.
 	persistent map[string]uint64
 	done       map[string]bool // settled, purged or delivered without acknowledgement
+	bounds     Bounds
 }
 
 // What was confirmed and not settled is there after a crash, in order and with
@@ -42,6 +43,9 @@ func TestCrashesLoseNothingThatWasConfirmed(t *testing.T) {
 			run := &crashRun{
 				t: t, rnd: rand.New(rand.NewPCG(seed, 31)),
 				ever: map[string]bool{}, persistent: map[string]uint64{}, done: map[string]bool{},
+			}
+			if seed%4 > 1 { // everything goes through the store all the time
+				run.bounds = Bounds{Messages: 1 + int(seed)%7, Octets: 30}
 			}
 			run.begin(newFakeLog())
 			for range 600 {
@@ -58,6 +62,7 @@ func (run *crashRun) begin(log *fakeLog) {
 	run.rig = newRig(run.t, Classic(), func(s *Spec, env *HostEnv) {
 		inline(s, env)
 		log.with(s, env)
+		env.Memory = run.bounds
 	})
 	run.ready, run.held, run.open = nil, nil, nil
 	run.seen = map[string]bool{}
@@ -107,19 +112,23 @@ func (run *crashRun) step(failing bool) {
 		run.ready = nil
 	case n < 130:
 		run.crash()
-	case n < 135 && failing:
+	case n < 134:
+		run.get(rnd.IntN(2) == 0)
+	case n < 137 && failing:
 		run.log.failSubmit[run.log.submitted+1] = errDisk
 	case n < 140 && failing:
 		run.log.failLoad[run.log.loaded+1] = errDisk
 	default:
 		run.log.step(rnd)
 	}
+	run.forgetRejected()
 	if len(run.ready) > 0 && run.last > run.ready[0] {
 		run.t.Fatalf("%s was passed over, %s was delivered", run.ready[0], run.last)
 	}
 	s := run.stat()
 	require.Equal(run.t, len(run.ready), s.Ready)
 	require.Equal(run.t, len(run.held), s.Unacked)
+	checkMemory(run.t, run.h)
 	if run.t.Failed() {
 		run.t.FailNow()
 	}
@@ -138,6 +147,28 @@ func (run *crashRun) publishSome() {
 		b.Publish(p)
 	}
 	run.h.Post(b)
+}
+
+// get asks for a message. The answer may have to wait for a load, or be that it
+// failed.
+func (run *crashRun) get(noAck bool) {
+	b := NewBatch()
+	b.control(run.h.getter(noAck, func(r GetReply) {
+		if r.Msg != nil {
+			run.delivered([]Delivery{{ID: r.ID, Msg: r.Msg, Redelivered: r.Redelivered}}, noAck)
+			r.Msg.Release()
+		}
+	}, make(chan struct{})))
+	run.h.Post(b)
+}
+
+// forgetRejected forgets what could not be stored and nobody had seen.
+func (run *crashRun) forgetRejected() {
+	_, rejected := run.answers.given()
+	run.ready = slices.DeleteFunc(run.ready, func(body string) bool {
+		_, gone := slices.BinarySearch(rejected, run.persistent[body])
+		return gone && !run.seen[body]
+	})
 }
 
 // delivered checks deliveries of one consumer: with several consumers each gets
@@ -201,6 +232,10 @@ func (run *crashRun) finish() {
 	for _, in := range run.open {
 		run.h.Cancel(in.id)
 	}
+	// The store works again: it hears of what it did not take before.
+	run.publishSome()
+	run.log.settleAll(run.rnd)
+	run.forgetRejected()
 	run.settle(Requeue, run.held...)
 	for _, x := range run.held {
 		run.ready = append(run.ready, x.body)
@@ -215,6 +250,7 @@ func (run *crashRun) finish() {
 	if got := bodiesOf(in.take()); !slices.Equal(want, got) {
 		run.t.Fatalf("%v were left, want %v", got, want)
 	}
+	require.Empty(run.t, run.log.left())
 	confirmed, rejected := run.answers.given()
 	require.Len(run.t, append(confirmed, rejected...), int(run.seq), "every publish is answered")
 	run.deleteAndBalance()

@@ -36,6 +36,7 @@ var _ store.Log = (*fakeLog)(nil)
 type fakeKept struct {
 	msg         *message.Message
 	redelivered bool
+	transient   bool
 }
 
 type fakeSubmit struct {
@@ -65,6 +66,9 @@ func (l *fakeLog) Submit(ops []store.Op, done func(error)) {
 	defer l.mu.Unlock()
 	for _, op := range ops {
 		kind := [...]string{store.Append: "append", store.Remove: "remove", store.Delivered: "delivered"}[op.Kind]
+		if op.Transient {
+			kind = "page out"
+		}
 		l.journal = append(l.journal, fmt.Sprint(kind, " ", op.Seq))
 	}
 	l.submitted++
@@ -125,7 +129,7 @@ func releaseAppends(ops []store.Op) {
 
 // put keeps a message as if an earlier run had stored it.
 func (l *fakeLog) put(seq uint64, m *message.Message, redelivered bool) {
-	l.kept[seq] = fakeKept{m, redelivered}
+	l.kept[seq] = fakeKept{msg: m, redelivered: redelivered}
 }
 
 // commit answers the n oldest submits as one group and reports how many there
@@ -154,15 +158,18 @@ func (l *fakeLog) carryOut(s fakeSubmit) {
 		k, ok := l.kept[op.Seq]
 		switch op.Kind {
 		case store.Append:
-			l.kept[op.Seq] = fakeKept{msg: op.Msg}
+			l.kept[op.Seq] = fakeKept{msg: op.Msg, transient: op.Transient}
 		case store.Remove:
-			if ok {
-				k.msg.Release()
-				delete(l.kept, op.Seq)
+			for seq := op.Seq; seq <= max(op.Seq, op.To); seq++ {
+				if k, ok := l.kept[seq]; ok {
+					k.msg.Release()
+					delete(l.kept, seq)
+				}
 			}
 		case store.Delivered:
 			if ok {
-				l.kept[op.Seq] = fakeKept{k.msg, true}
+				k.redelivered = true
+				l.kept[op.Seq] = k
 			}
 		}
 	}
@@ -247,12 +254,19 @@ func (l *fakeLog) serve(rnd *rand.Rand, stop <-chan struct{}) {
 	}
 }
 
-// crash gives the log that a next run finds: what was not carried out is lost.
+// crash gives the log that a next run finds: what was not carried out is lost,
+// and what was transient.
 func (l *fakeLog) crash() *fakeLog {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	next := newFakeLog()
-	maps.Copy(next.kept, l.kept)
+	for seq, k := range l.kept {
+		if k.transient {
+			k.msg.Release()
+		} else {
+			next.kept[seq] = k
+		}
+	}
 	for _, s := range l.submits {
 		releaseAppends(s.ops)
 	}

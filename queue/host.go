@@ -44,8 +44,11 @@ type HostEnv struct {
 	// Go starts a goroutine that the broker waits for at its end. It reports
 	// false, and starts nothing, once the broker is closing.
 	Go func(func()) bool
-	// Log keeps the messages of a durable queue; nil keeps nothing.
+	// Log keeps the messages of a durable queue; nil keeps nothing. One that is
+	// given to a queue that is not durable only takes what leaves memory.
 	Log store.Log
+	// Memory is how much of its messages a queue with a Log keeps in memory.
+	Memory Bounds
 	// Gone is called once when the queue has ended, before anybody is told: by a
 	// delete (err is nil), by itself, or because it failed. It is called by the
 	// goroutine that runs the queue and must not wait for any host.
@@ -72,7 +75,7 @@ type Host struct {
 	events  []Event
 	running bool
 	closed  bool
-	failed  bool          // closed because of an error
+	lost    error         // why it is closed if it failed
 	room    chan struct{} // closed when the mailbox is taken; nil if nobody waits
 	lag     lag
 	// recovering says that only events may reach the queue yet.
@@ -104,7 +107,7 @@ const (
 // NewHost opens a queue of the given type and hosts it. With a Log, the queue
 // first recovers what an earlier run left; what is asked of it meanwhile waits.
 func NewHost(t Type, s Spec, env HostEnv) (*Host, error) {
-	q, err := open(t, s, Env{Stored: env.Log != nil})
+	q, err := open(t, s, Env{Stored: env.Log != nil, Memory: env.Memory})
 	if err != nil {
 		return nil, err
 	}

@@ -28,9 +28,7 @@ func (h *Host) apply() {
 		h.work.empty() // the Log was dropped whole, and nobody is woken
 		return
 	}
-	if len(o.Store) > 0 {
-		h.store(o.Store)
-	}
+	h.store(o.Store)
 	for _, r := range o.Load {
 		h.env.Log.Load(r, func(ls []store.Loaded, err error) {
 			h.post(Event{Kind: LoadDone, Loaded: ls, Err: err})
@@ -125,12 +123,19 @@ func (h *Host) answer(refs []message.PublishRef, ok bool) {
 	}
 }
 
-// store submits operations; the Log owns the slice from then on.
+// store submits operations, those of one atom in a row together; the Log owns the
+// slice from then on.
 func (h *Host) store(ops []store.Op) {
-	n := len(ops)
-	h.env.Log.Submit(ops, func(err error) {
-		h.post(Event{Kind: Stored, Ops: n, Err: err})
-	})
+	for len(ops) > 0 {
+		n := 1
+		for n < len(ops) && ops[n].Atom == ops[0].Atom {
+			n++
+		}
+		h.env.Log.Submit(ops[:n:n], func(err error) {
+			h.post(Event{Kind: Stored, Ops: n, Err: err})
+		})
+		ops = ops[n:]
+	}
 }
 
 func (h *Host) wakeAt(at time.Time) {

@@ -26,7 +26,7 @@ func (h *Host) end(err error, tell func()) {
 		left(a.sink)
 	}
 	h.mu.Lock()
-	h.closed, h.ended, h.failed = true, true, err != nil
+	h.closed, h.ended, h.lost = true, true, err
 	in, events, room := h.in, h.events, h.room
 	h.in, h.events, h.room = nil, nil, nil
 	h.mu.Unlock()
@@ -63,18 +63,27 @@ func (h *Host) end(err error, tell func()) {
 
 // refuse answers a batch for a queue that is gone. RabbitMQ confirms a publish to
 // a queue that was deleted, rejects one that a queue lost because it failed, and
-// ignores a settle (contract 06 §2, §6). The host is closed: failed does not
-// change any more.
+// ignores a settle (contract 06 §2, §6). An atom goes on without a queue that was
+// deleted, but not without one that failed: what the store has of it comes back.
+// The host is closed: lost does not change any more.
 func (h *Host) refuse(b *Batch) {
 	for i := range b.publishes {
 		p := &b.publishes[i]
 		p.Msg.Release()
+		if p.Atom != nil {
+			p.Atom.Leave(h.lost)
+		}
 		switch {
 		case !p.Ref.Wanted():
-		case h.failed:
+		case h.lost != nil:
 			p.Ref.By.Reject(p.Ref.Seq)
 		default:
 			p.Ref.By.Confirm(p.Ref.Seq, p.Ref.Seq)
+		}
+	}
+	for i := range b.settles {
+		if a := b.settles[i].Atom; a != nil {
+			a.Leave(h.lost)
 		}
 	}
 	for _, do := range b.controls {

@@ -7,9 +7,12 @@ func (h *Host) turn(events []Event, b *Batch) {
 		b = NewBatch()
 	}
 	var e, p, s, c int // how far it got
+	var atoms atomRun
 	defer func() {
 		if v := recover(); v != nil {
-			h.fail(panicked(h.spec, v))
+			err := panicked(h.spec, v)
+			h.fail(err)
+			atoms.leave(err)
 			for _, ev := range events[e:] {
 				drop(ev)
 			}
@@ -30,14 +33,18 @@ func (h *Host) turn(events []Event, b *Batch) {
 			p += r.n
 			h.answers.expect(in)
 			h.counters.Published += uint64(len(in))
+			atoms.publishes = in
 			h.q.Enqueue(in, &h.work.out)
 			h.apply()
+			atoms.leave(nil)
 		case runSettle:
 			in := b.settles[s : s+r.n]
 			s += r.n
 			h.counters.countSettles(in)
+			atoms.settles = in
 			h.q.Settle(in, &h.work.out)
 			h.apply()
+			atoms.leave(nil)
 		case runControl:
 			for range r.n {
 				// One that panics is called again by refuse, so that whoever waits

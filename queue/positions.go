@@ -26,41 +26,16 @@ type positions struct {
 	ready    int
 	held     int
 	bytes    int64 // bodies of the ready ones
-	spare    *segment
+	// spare and spareMsgs are used before new ones are made.
+	spare     *segment
+	spareMsgs *messages
 }
-
-const (
-	segBits = 6
-	segSize = 1 << segBits
-)
 
 // numbered is a segment and its number: that of its positions without their
 // lowest segBits. seg is nil in a hole.
 type numbered struct {
 	number uint64
 	seg    *segment
-}
-
-type segment struct {
-	slots [segSize]slot
-	live  int
-}
-
-type slotState uint8
-
-const (
-	slotGone slotState = iota
-	slotReady
-	slotHeld
-)
-
-// slot is one message in its place.
-type slot struct {
-	msg         *message.Message // nil while only the store has it
-	size        uint32
-	state       slotState
-	redelivered bool
-	stored      bool // the store has it, or was asked to
 }
 
 // find gives the index in segs of the segment with a number, or where it would
@@ -78,35 +53,82 @@ func (p *positions) find(number uint64) (int, bool) {
 	})
 }
 
-// at gives the slot of a position, or nil if its message is gone.
-func (p *positions) at(seq uint64) *slot {
+// at gives the slot of a position; it is gone if its message is.
+func (p *positions) at(seq uint64) slot {
 	i, ok := p.find(seq >> segBits)
 	if !ok || p.segs[i].seg == nil {
-		return nil
+		return slot{}
 	}
-	s := &p.segs[i].seg.slots[seq&(segSize-1)]
-	if s.state == slotGone {
-		return nil
+	s := slot{p.segs[i].seg, int(seq & (segSize - 1))}
+	if s.gone() {
+		return slot{}
 	}
 	return s
+}
+
+// from gives the first slot with a message at or above a position; it is gone if
+// there is none.
+func (p *positions) from(seq uint64) (uint64, slot) {
+	i, _ := p.find(seq >> segBits)
+	for ; i < len(p.segs); i++ {
+		n := p.segs[i]
+		if n.seg == nil {
+			continue
+		}
+		j := 0
+		if n.number == seq>>segBits {
+			j = int(seq & (segSize - 1))
+		}
+		for ; j < segSize; j++ {
+			if s := (slot{n.seg, j}); !s.gone() {
+				return n.number<<segBits | uint64(j), s
+			}
+		}
+	}
+	return p.next, slot{}
 }
 
 // push adds a ready message at the end.
-func (p *positions) push(msg *message.Message, size int) (uint64, *slot) {
+func (p *positions) push(msg *message.Message, size int) (uint64, slot) {
 	seq := p.next
-	return seq, p.put(seq, msg, size)
+	s := p.put(seq, size)
+	p.setMsg(s, msg)
+	return seq, s
 }
 
-// put adds a ready message at a position higher than any before.
-func (p *positions) put(seq uint64, msg *message.Message, size int) *slot {
+// put adds a ready message at a position higher than any before. Its body is not
+// in memory.
+func (p *positions) put(seq uint64, size int) slot {
 	seg := p.lastSegment(seq >> segBits)
 	seg.live++
 	p.next = seq + 1
-	s := &seg.slots[seq&(segSize-1)]
-	*s = slot{msg: msg, size: uint32(size), state: slotReady}
+	s := slot{seg, int(seq & (segSize - 1))}
+	seg.sizes[s.i], seg.flags[s.i] = uint32(size), slotReady
 	p.ready++
 	p.bytes += int64(size)
 	return s
+}
+
+// setMsg gives a slot its body.
+func (p *positions) setMsg(s slot, m *message.Message) {
+	if s.seg.msgs == nil {
+		if s.seg.msgs = p.spareMsgs; s.seg.msgs == nil {
+			s.seg.msgs = new(messages)
+		}
+		p.spareMsgs = nil
+	}
+	s.seg.msgs[s.i] = m
+	s.seg.bodies++
+}
+
+// takeMsg takes the body, which must be there, out of a slot that stays.
+func (p *positions) takeMsg(s slot) *message.Message {
+	m := s.seg.msgs[s.i]
+	s.seg.msgs[s.i] = nil
+	if s.seg.bodies--; s.seg.bodies == 0 {
+		p.spareMsgs, s.seg.msgs = s.seg.msgs, nil
+	}
+	return m
 }
 
 // lastSegment gives the segment with a number that is not lower than any there.
@@ -127,13 +149,13 @@ func (p *positions) lastSegment(number uint64) *segment {
 }
 
 // head gives the first ready message, which there must be.
-func (p *positions) head() (uint64, *slot) {
+func (p *positions) head() (uint64, slot) {
 	if len(p.returned) > 0 {
 		seq := p.returned[0]
 		return seq, p.at(seq)
 	}
 	for {
-		if s := p.at(p.cursor); s != nil && s.state == slotReady {
+		if s := p.at(p.cursor); s.is(slotReady) {
 			return p.cursor, s
 		}
 		if p.cursor++; p.cursor&(segSize-1) == 0 {
@@ -153,12 +175,13 @@ func (p *positions) skipGap() {
 }
 
 // hold takes the first ready message, as given by head, out of the ready ones.
-func (p *positions) hold(seq uint64, s *slot) {
+func (p *positions) hold(seq uint64, s slot) {
 	p.takeHead(seq)
-	s.state = slotHeld
+	s.unset(slotReady)
+	s.set(slotHeld)
 	p.ready--
 	p.held++
-	p.bytes -= int64(s.size)
+	p.bytes -= int64(s.size())
 }
 
 func (p *positions) takeHead(seq uint64) {
@@ -170,41 +193,66 @@ func (p *positions) takeHead(seq uint64) {
 }
 
 // giveBack makes a held message ready again at its place.
-func (p *positions) giveBack(seq uint64, s *slot) {
-	s.state = slotReady
-	s.redelivered = true
+func (p *positions) giveBack(seq uint64, s slot) {
+	s.unset(slotHeld)
+	s.set(slotReady | redelivered)
 	p.held--
 	p.ready++
-	p.bytes += int64(s.size)
+	p.bytes += int64(s.size())
 	p.returned.push(seq)
 }
 
 // drop forgets a held message.
-func (p *positions) drop(seq uint64, s *slot) {
+func (p *positions) drop(seq uint64, s slot) {
 	p.held--
 	p.clear(seq, s)
 }
 
 // dropHead forgets the first ready message, as given by head.
-func (p *positions) dropHead(seq uint64, s *slot) {
+func (p *positions) dropHead(seq uint64, s slot) {
 	p.takeHead(seq)
 	p.ready--
-	p.bytes -= int64(s.size)
+	p.bytes -= int64(s.size())
 	p.clear(seq, s)
 }
 
-// lose forgets a ready message that is not the head: the store no longer has it.
-func (p *positions) lose(seq uint64, s *slot) {
+// lose forgets a ready message wherever it stands.
+func (p *positions) lose(seq uint64, s slot) {
+	if seq < p.cursor {
+		p.returned.remove(seq)
+	}
 	p.ready--
-	p.bytes -= int64(s.size)
+	p.bytes -= int64(s.size())
 	p.clear(seq, s)
 }
 
-func (p *positions) clear(seq uint64, s *slot) {
-	*s = slot{}
-	i, _ := p.find(seq >> segBits)
-	p.segs[i].seg.live--
-	if i < len(p.segs)-1 {
+// loseReady forgets all ready messages.
+func (p *positions) loseReady() {
+	if p.held == 0 {
+		*p = positions{next: p.next, cursor: p.next}
+		return
+	}
+	p.each(func(seq uint64, s slot) {
+		if s.is(slotReady) {
+			s.clear()
+		}
+	})
+	for i := range p.segs {
+		if i < len(p.segs)-1 && p.segs[i].seg != nil && p.segs[i].seg.live == 0 {
+			p.segs[i].seg = nil
+			p.holes++
+		}
+	}
+	p.closeHoles()
+	p.ready, p.bytes, p.cursor, p.returned = 0, 0, p.next, nil
+}
+
+func (p *positions) clear(seq uint64, s slot) {
+	s.clear()
+	if s.seg.live > 0 {
+		return
+	}
+	if i, _ := p.find(seq >> segBits); i < len(p.segs)-1 {
 		p.reclaim(i)
 	}
 }
@@ -230,57 +278,16 @@ func (p *positions) closeHoles() {
 	}
 }
 
-// each calls f for every message, in order.
-func (p *positions) each(f func(seq uint64, s *slot)) {
+// each calls f for every message, in order. f may clear the slot.
+func (p *positions) each(f func(seq uint64, s slot)) {
 	for _, n := range p.segs {
 		if n.seg == nil {
 			continue
 		}
-		for j := range n.seg.slots {
-			if s := &n.seg.slots[j]; s.state != slotGone {
+		for j := range segSize {
+			if s := (slot{n.seg, j}); !s.gone() {
 				f(n.number<<segBits|uint64(j), s)
 			}
 		}
 	}
-}
-
-// minHeap is a heap of positions, lowest first.
-type minHeap []uint64
-
-func (h *minHeap) push(v uint64) {
-	*h = append(*h, v)
-	a := *h
-	for i := len(a) - 1; i > 0; {
-		up := (i - 1) / 2
-		if a[up] <= a[i] {
-			return
-		}
-		a[up], a[i] = a[i], a[up]
-		i = up
-	}
-}
-
-func (h *minHeap) pop() {
-	a := *h
-	n := len(a) - 1
-	a[0] = a[n]
-	a = a[:n]
-	for i := 0; ; {
-		c := 2*i + 1
-		if c >= n {
-			break
-		}
-		if c+1 < n && a[c+1] < a[c] {
-			c++
-		}
-		if a[i] <= a[c] {
-			break
-		}
-		a[i], a[c] = a[c], a[i]
-		i = c
-	}
-	if n == 0 {
-		a = nil // a burst of requeues must not keep its memory
-	}
-	*h = a
 }

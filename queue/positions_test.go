@@ -33,7 +33,7 @@ func TestPositionsAgreeWithASortedList(t *testing.T) {
 				p.cursor = uint64(rnd.IntN(1000))
 				for seq := p.cursor; len(n.ready) < 100; seq += 1 + uint64(rnd.IntN(1<<rnd.IntN(30))) {
 					n.add(seq, rnd.IntN(100))
-					p.put(seq, nil, n.size[seq])
+					p.put(seq, n.size[seq])
 				}
 			}
 			grow := rnd.IntN(60)
@@ -42,13 +42,13 @@ func TestPositionsAgreeWithASortedList(t *testing.T) {
 				case i < 10+grow/2:
 					size := rnd.IntN(100)
 					seq, s := p.push(nil, size)
-					require.Equal(t, slotReady, s.state)
+					require.True(t, s.is(slotReady))
 					n.add(seq, size)
 				case i < 60 && len(n.ready) > 0:
 					seq, s := p.head()
 					require.Equal(t, n.ready[0], seq)
-					require.Equal(t, n.again[seq], s.redelivered)
-					require.EqualValues(t, n.size[seq], s.size)
+					require.Equal(t, n.again[seq], s.is(redelivered))
+					require.Equal(t, n.size[seq], s.size())
 					n.ready = n.ready[1:]
 					if rnd.IntN(4) == 0 {
 						p.dropHead(seq, s)
@@ -57,12 +57,12 @@ func TestPositionsAgreeWithASortedList(t *testing.T) {
 					p.hold(seq, s)
 					n.held = append(n.held, seq)
 				case i < 62 && len(n.ready) > 0:
-					// Only what was never taken can be lost.
 					j := rnd.IntN(len(n.ready))
-					if seq := n.ready[j]; !n.again[seq] {
-						p.lose(seq, p.at(seq))
-						n.ready = slices.Delete(n.ready, j, j+1)
-					}
+					p.lose(n.ready[j], p.at(n.ready[j]))
+					n.ready = slices.Delete(n.ready, j, j+1)
+				case i == 62 && rnd.IntN(50) == 0:
+					p.loseReady()
+					n.ready = nil
 				case len(n.held) > 0:
 					j := rnd.IntN(len(n.held))
 					seq := n.held[j]
@@ -101,17 +101,17 @@ func (n *naivePositions) compareAll(t *testing.T, p *positions) {
 	slices.Sort(all)
 	var found []uint64
 	var octets int64
-	p.each(func(seq uint64, s *slot) {
+	p.each(func(seq uint64, s slot) {
 		found = append(found, seq)
-		require.Same(t, s, p.at(seq))
-		if s.state == slotReady {
-			octets += int64(s.size)
+		require.Equal(t, s, p.at(seq))
+		if s.is(slotReady) {
+			octets += int64(s.size())
 		}
 	})
 	require.Equal(t, all, found)
 	require.Equal(t, octets, p.bytes)
 	for _, seq := range []uint64{p.next, p.next + 1, p.next + segSize, 1 << 63} {
-		require.Nil(t, p.at(seq))
+		require.True(t, p.at(seq).gone())
 	}
 }
 

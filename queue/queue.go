@@ -70,6 +70,9 @@ type Env struct {
 	// Stored says that there is a Log: Actions.Store and Actions.Load are
 	// carried out and answered by events. Without it a queue must not use them.
 	Stored bool
+	// Memory is how much of its messages the queue should keep in memory if it
+	// has a Log.
+	Memory Bounds
 }
 
 // Queue is one queue. Its host calls it from one goroutine at a time; a call

@@ -33,9 +33,11 @@ func (d *driver) store(n int) {
 		case store.Append:
 			d.log.kept[op.Seq] = op.Msg
 		case store.Remove:
-			if m := d.log.kept[op.Seq]; m != nil {
-				m.Release()
-				delete(d.log.kept, op.Seq)
+			for seq := op.Seq; seq <= max(op.Seq, op.To); seq++ {
+				if m := d.log.kept[seq]; m != nil {
+					m.Release()
+					delete(d.log.kept, seq)
+				}
 			}
 		}
 	}

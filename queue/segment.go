@@ -1,0 +1,78 @@
+package queue
+
+import "github.com/warrenmq/warren/message"
+
+const (
+	segBits = 6
+	segSize = 1 << segBits
+)
+
+// segment holds the messages of segSize positions. What is known of a message
+// that is not in memory is its size and its flags, five octets: ten million of
+// them fit where ten million pointers would not.
+type segment struct {
+	msgs   *messages // nil, or the bodies that are in memory
+	live   int16     // how many messages there are
+	bodies int16     // how many of them are in memory
+	sizes  [segSize]uint32
+	flags  [segSize]slotFlags
+}
+
+type messages [segSize]*message.Message
+
+// slotFlags is what is known of one message; 0 if it is gone.
+type slotFlags uint8
+
+const (
+	// A message is either ready or held by a consumer.
+	slotReady slotFlags = 1 << iota
+	slotHeld
+	// redelivered says that it was delivered before.
+	redelivered
+	// stored says that the store has it, or was asked to: it must be asked to
+	// remove it.
+	stored
+	// kept says that the store has it: its body may leave memory.
+	kept
+	// paged says of a stored one that it is there only to be out of memory: it
+	// does not survive a restart.
+	paged
+	// refused says that the store did not take it: it stays in memory.
+	refused
+	// loading says that its body is on its way back.
+	loading
+)
+
+// slot is one message in its place, for as long as it is there.
+type slot struct {
+	seg *segment
+	i   int
+}
+
+func (s slot) gone() bool             { return s.seg == nil || s.seg.flags[s.i] == 0 }
+func (s slot) is(f slotFlags) bool    { return s.seg != nil && s.seg.flags[s.i]&f == f }
+func (s slot) isAny(f slotFlags) bool { return s.seg.flags[s.i]&f != 0 }
+func (s slot) set(f slotFlags)        { s.seg.flags[s.i] |= f }
+func (s slot) unset(f slotFlags)      { s.seg.flags[s.i] &^= f }
+
+// size is that of the body in octets.
+func (s slot) size() int { return int(s.seg.sizes[s.i]) }
+
+// msg is the message, nil while only the store has it.
+func (s slot) msg() *message.Message {
+	if s.seg.msgs == nil {
+		return nil
+	}
+	return s.seg.msgs[s.i]
+}
+
+// clear forgets the message. The memory for bodies stays with the segment, which
+// may be used again.
+func (s slot) clear() {
+	if s.msg() != nil {
+		s.seg.msgs[s.i] = nil
+		s.seg.bodies--
+	}
+	s.seg.flags[s.i] = 0
+	s.seg.live--
+}
