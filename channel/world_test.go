@@ -22,6 +22,7 @@ type world struct {
 	t     testing.TB
 	users *auth.Registry
 	*vhost
+	atoms *atomsType
 
 	mu       sync.Mutex
 	clients  []*client
@@ -40,10 +41,10 @@ func bubble(t *testing.T, f func(w *world)) {
 // somebody still holds, at the end of the test. late is how long a queue of the
 // late type takes to confirm.
 func newWorld(t testing.TB, late time.Duration) *world {
-	w := &world{t: t, users: auth.New(auth.Options{})}
+	w := &world{t: t, users: auth.New(auth.Options{}), atoms: &atomsType{}}
 	exchangeTypes, err := exchange.NewTypes(turnsType{})
 	require.NoError(t, err)
-	queueTypes, err := queue.NewTypes(queue.Classic(), lateType{late})
+	queueTypes, err := queue.NewTypes(queue.Classic(), lateType{late}, w.atoms)
 	require.NoError(t, err)
 	w.vhost = &vhost{types: queueTypes, limit: -1, queues: map[string]*exchange.Destination{}}
 	w.exchanges = exchange.NewTopology(w.Name(), exchangeTypes, w.destination)
