@@ -16,7 +16,8 @@ type disk struct {
 	// their positions; pageOuts are those of transient ones, in any.
 	publishes fifo[pendingPublish]
 	pageOuts  fifo[pendingOp]
-	// removes are the unanswered ones, failed those that are to be asked again.
+	// removes are the unanswered ones that belong to no atom, failed those that are
+	// to be asked again.
 	removes fifo[pendingOp]
 	failed  []store.Op
 }
@@ -35,8 +36,12 @@ func (d *disk) add(op store.Op, out *Actions) {
 	d.asked++
 }
 
+// remove asks for a Remove, and again later if it fails; but not for a part of an
+// atom, of which then nothing may be carried out.
 func (d *disk) remove(op store.Op, out *Actions) {
-	d.removes.push(pendingOp{d.asked, op.Seq, op.To})
+	if op.Atom == nil {
+		d.removes.push(pendingOp{d.asked, op.Seq, op.To})
+	}
 	d.add(op, out)
 }
 

@@ -300,6 +300,26 @@ func TestARemoveThatFailedIsAskedAgainWhenTheStoreWorks(t *testing.T) {
 	r.deleteAndBalance()
 }
 
+// After a restart there is nothing of an atom that failed, also if the store works
+// again before.
+func TestARemoveOfAnAtomThatFailedIsNotAskedAgain(t *testing.T) {
+	t.Parallel()
+	r, log := bounded(t, Bounds{}, "1", "2")
+	in := r.consume(Consumer{})
+	log.load()
+	held := in.want("1", "2")
+	log.settleAll(rand.New(rand.NewPCG(1, 1)))
+	log.failSubmit[log.submitted+1] = errDisk
+	a, _ := wholeAtom(1)
+	b := NewBatch()
+	b.Settle(Settle{ID: held[0].id, Consumer: held[0].consumer, Outcome: Ack, Atom: a})
+	r.h.Post(b)
+	r.settle(Ack, held[1])
+	log.settleAll(rand.New(rand.NewPCG(1, 1)))
+	require.Equal(t, []string{"1"}, log.left())
+	r.deleteAndBalance()
+}
+
 // A persistent message that a consumer takes at once needs no store.
 func TestAPersistentMessagePassesStraightThrough(t *testing.T) {
 	t.Parallel()
@@ -312,7 +332,7 @@ func TestAPersistentMessagePassesStraightThrough(t *testing.T) {
 	r.deleteAndBalance()
 }
 
-func TestAnInstantOfALoadFailureDoesNotReachWhatIsInMemory(t *testing.T) {
+func TestALoadAheadThatFailsLeavesWhatIsInMemoryAlone(t *testing.T) {
 	t.Parallel()
 	r, log := bounded(t, Bounds{Messages: 4})
 	r.postStored(bodies1to(9)...)
@@ -330,5 +350,34 @@ func TestAnInstantOfALoadFailureDoesNotReachWhatIsInMemory(t *testing.T) {
 	in.want()
 	log.settleAll(rand.New(rand.NewPCG(1, 1)))
 	in.want("5", "6", "7", "8", "9", "10")
+	r.deleteAndBalance()
+}
+
+// A store that fails for good, from some moment on, takes nothing with it: what is
+// in memory goes on, and every reference comes back.
+func TestAStoreThatFailsForGood(t *testing.T) {
+	t.Parallel()
+	r, log := bounded(t, Bounds{Messages: 3}, bodies1to(9)...)
+	rnd := rand.New(rand.NewPCG(1, 1))
+	in := r.consume(Consumer{Prefetch: 2})
+	log.settleAll(rnd)
+	held := in.want("1", "2")
+	for i := range 1000 {
+		log.failSubmit[log.submitted+1+i], log.failLoad[log.loaded+1+i] = errDisk, errDisk
+	}
+	r.postStored("a", "b")
+	r.post("c", "d", "e", "f")
+	r.settle(Requeue, held[0])
+	log.settleAll(rnd)
+	r.answers.want(seqs(3, 6), seqs(1, 2))
+	r.settle(Ack, append(in.want("1"), held[1])...)
+	log.settleAll(rnd)
+	r.settle(Ack, in.want("3", "4")...) // they were in memory
+	log.settleAll(rnd)
+	r.settle(Ack, in.want("5")...)
+	log.settleAll(rnd)
+	in.want()
+	require.Equal(t, Stat{Ready: 4 + 4, ReadyBytes: 4 + 4, Consumers: 1}, r.stat())
+	checkMemory(t, r.h)
 	r.deleteAndBalance()
 }

@@ -77,7 +77,13 @@ func newDriver(t *testing.T, typ queue.Type, change func(*queue.Spec)) *driver {
 // from an earlier run. They have been recovered.
 func newStored(t *testing.T, typ queue.Type, kept ...string) *driver {
 	t.Helper()
-	d := open(t, typ, &log{}, func(s *queue.Spec) { s.Durable = true })
+	return newBounded(t, typ, queue.Bounds{}, kept...)
+}
+
+// newBounded is newStored for a queue that should keep little in memory.
+func newBounded(t *testing.T, typ queue.Type, b queue.Bounds, kept ...string) *driver {
+	t.Helper()
+	d := open(t, typ, &log{memory: b}, func(s *queue.Spec) { s.Durable = true })
 	entries := d.log.fill(d, kept)
 	for len(entries) > 0 {
 		n := min(2, len(entries))
@@ -95,7 +101,11 @@ func open(t *testing.T, typ queue.Type, l *log, change func(*queue.Spec)) *drive
 	if change != nil {
 		change(&spec)
 	}
-	q, err := typ.Open(spec, queue.Env{Stored: l != nil})
+	env := queue.Env{Stored: l != nil}
+	if l != nil {
+		env.Memory = l.memory
+	}
+	q, err := typ.Open(spec, env)
 	if err != nil {
 		t.Fatalf("Open: %v", err)
 	}

@@ -11,6 +11,8 @@ type log struct {
 	ops   []store.Op // asked for and not yet answered
 	loads []store.Range
 	kept  map[uint64]*message.Message
+	// memory is what the queue was told to keep in memory.
+	memory queue.Bounds
 }
 
 // fill puts messages of an earlier run into the log, with gaps between their
