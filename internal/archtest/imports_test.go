@@ -58,6 +58,9 @@ var mayImport = map[string][]string{
 	"cmd/warren":              {".", "auth"},
 	"examples/*":              {"."},
 	"queue/queuetest":         {"queue", "store", "message", "reply"},
+	"store/badgerstore":       {"store"},
+	"store/memstore":          {"store"},
+	"store/storetest":         {"store"},
 	"conformance":             {},
 	"conformance/cmd/conform": {"conformance"},
 

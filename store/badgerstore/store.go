@@ -1,0 +1,191 @@
+package badgerstore
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	badger "github.com/dgraph-io/badger/v4"
+
+	"github.com/warrenmq/warren/internal/gate"
+	"github.com/warrenmq/warren/store"
+)
+
+var (
+	// ErrClosed is what the methods return after Close.
+	ErrClosed = errors.New("badgerstore: the store is closed")
+	// ErrReadOnly is what Apply returns when the store was opened with
+	// Options.ReadOnly.
+	ErrReadOnly = errors.New("badgerstore: the store is open for reading only")
+)
+
+// Store is an open directory. Get, Scan, Space, Backup and Verify may be called
+// from any goroutine, Apply from one at a time.
+type Store struct {
+	dir      string
+	options  Options
+	log      *slog.Logger
+	db       *badger.DB
+	limits   store.Limits
+	recovery Recovery
+
+	// users are inside a method; Close waits for them.
+	users gate.Gate
+	// apply keeps Apply and the maintenance's own writes apart.
+	apply sync.Mutex
+	// failed is why Apply fails for ever.
+	failed atomic.Pointer[error]
+	// free tells the room on the file system; tests replace it.
+	free func(dir string) (int64, error)
+	used usage
+	// buffers are for Get and Scan.
+	buffers buffers
+
+	maintenance maintenance
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Every key of a user begins with userKeys, so that the empty key is a key and
+// none is like badger's own or those of padding.
+const (
+	padKeys  = 0
+	userKeys = 1
+)
+
+// meta octets of badger's entries. Badger gives an empty value for one that it
+// cannot read; this tells them apart.
+const (
+	metaEmpty = 1
+	metaValue = 2
+)
+
+// Dir is the directory.
+func (s *Store) Dir() string { return s.dir }
+
+// Recovery says what Open found that an earlier process had not finished.
+func (s *Store) Recovery() Recovery { return s.recovery }
+
+// Apply implements store.Store. One call is one transaction of badger's.
+//
+// It looks at the free space first and returns an error that wraps
+// store.ErrNoSpace if there is less than the reserve. Batches that only delete are
+// let through down to half of the reserve, since they are how space comes back.
+// A batch beyond Limits changes nothing and can be tried in smaller parts.
+func (s *Store) Apply(changes []store.Change) error {
+	if !s.users.Enter() {
+		return ErrClosed
+	}
+	defer s.users.Leave()
+	if s.options.ReadOnly {
+		return ErrReadOnly
+	}
+	size, err := s.measure(changes)
+	if err != nil || len(changes) == 0 {
+		return err
+	}
+	s.apply.Lock()
+	defer s.apply.Unlock()
+	if err := s.failure(); err != nil {
+		return err
+	}
+	if err := s.checkSpace(changes); err != nil {
+		if !errors.Is(err, store.ErrNoSpace) {
+			err = s.fail(err)
+		}
+		return err
+	}
+	if err := s.commit(changes, size); err != nil {
+		return s.fail(err)
+	}
+	s.maintenance.wrote(size.total)
+	return s.failure()
+}
+
+// batchSize is what the parts of a batch sum up to, in octets.
+type batchSize struct{ keys, total int64 }
+
+// measure checks a batch against the limits.
+func (s *Store) measure(changes []store.Change) (batchSize, error) {
+	var size batchSize
+	if len(changes) > s.limits.MaxChanges {
+		return size, fmt.Errorf("badgerstore: a batch of %d changes; at most %d are allowed", len(changes), s.limits.MaxChanges)
+	}
+	for i := range changes {
+		size.keys += int64(len(changes[i].Key))
+		size.total += int64(len(changes[i].Key))
+		if !changes[i].Delete {
+			size.total += int64(len(changes[i].Value))
+		}
+	}
+	if size.total > s.limits.MaxBytes {
+		return size, fmt.Errorf("badgerstore: a batch of %d octets; at most %d are allowed", size.total, s.limits.MaxBytes)
+	}
+	return size, nil
+}
+
+// commit writes a batch as one transaction.
+func (s *Store) commit(changes []store.Change, size batchSize) error {
+	tx := s.db.NewTransaction(true)
+	defer tx.Discard()
+	keys := make([]byte, 0, size.keys+int64(len(changes)))
+	entries := make([]badger.Entry, len(changes))
+	for i := range changes {
+		c, e := &changes[i], &entries[i]
+		begin := len(keys)
+		keys = append(append(keys, userKeys), c.Key...)
+		e.Key = keys[begin:len(keys):len(keys)]
+		var err error
+		switch {
+		case c.Delete:
+			err = tx.Delete(e.Key)
+		case len(c.Value) == 0:
+			e.UserMeta = metaEmpty
+			err = tx.SetEntry(e)
+		default:
+			e.Value, e.UserMeta = c.Value, metaValue
+			err = tx.SetEntry(e)
+		}
+		if err != nil {
+			return fmt.Errorf("badgerstore: %s: %w", s.dir, err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("badgerstore: %s: %w", s.dir, err)
+	}
+	return nil
+}
+
+// fail remembers the first error that makes the store unusable, and gives it.
+func (s *Store) fail(err error) error {
+	if s.failed.CompareAndSwap(nil, &err) {
+		s.log.Error("the store failed; nothing is written any more", "dir", s.dir, "error", err)
+	}
+	return *s.failed.Load()
+}
+
+// failure is what fail remembered.
+func (s *Store) failure() error {
+	if err := s.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Limits implements store.Store: about 2 MiB and 8192 changes.
+func (s *Store) Limits() store.Limits { return s.limits }
+
+// Close implements store.Store: it waits for those who read, stops the
+// maintenance and writes badger's memtable to a table. A second call does nothing.
+func (s *Store) Close() error {
+	if !s.users.Shut() {
+		return nil
+	}
+	s.maintenance.stop()
+	if err := s.db.Close(); err != nil {
+		return fmt.Errorf("badgerstore: close %s: %w", s.dir, err)
+	}
+	return nil
+}
