@@ -3,8 +3,8 @@
 // A queue is a state machine that touches no disk itself: it asks for changes
 // (Op) and for messages that are not in memory (Range), and is told later what
 // became of them. What carries the requests out is a Log, one for each durable
-// queue. This package holds the contract only; the first store that keeps
-// anything is store/badgerstore.
+// queue. Package msgstore makes Logs out of a Store, an ordered map on some
+// medium. This package holds the contracts only.
 package store
 
 import "github.com/warrenmq/warren/message"
@@ -33,9 +33,17 @@ type Op struct {
 	// it must never come back after a restart, nobody waits for it to be durable,
 	// and it need not be synced.
 	Transient bool
-	Seq       uint64
+	// Deliveries is how often the message was delivered: for Delivered, where 0
+	// means once, and for an Append of one that was delivered before.
+	Deliveries uint32
+	// Seq is the position. A position that is taken must not be appended again.
+	// Removing or marking one that the Log does not have changes nothing.
+	Seq uint64
 	// To is the last position of a Remove of more than one; else it is 0.
 	To uint64
+	// Expiry is when the message of an Append expires, in milliseconds since
+	// 1970; 0 for never. The Log only hands it back in the Entry.
+	Expiry int64
 	// Msg is the message of an Append. The Op carries a reference to it; the
 	// Log releases it when the Op is done.
 	Msg *message.Message
@@ -51,8 +59,11 @@ type Range struct{ From, To uint64 }
 // Entry is what a Log knows of one stored message without its body.
 type Entry struct {
 	Seq         uint64
-	Size        int // of the body, in octets
-	Redelivered bool
+	Size        int   // of the body, in octets
+	Expiry      int64 // as in Op
+	Deliveries  uint32
+	Priority    uint8
+	Redelivered bool // Deliveries is not 0
 }
 
 // Loaded is one message read back. It carries a reference.
@@ -73,6 +84,11 @@ type Log interface {
 	// The ops of one Submit have all the same Atom, or none. One with an Atom is
 	// not carried out before the atom is whole, and is done, with an error, if
 	// the atom failed; what is submitted after it is done after it.
+	//
+	// After an error that is ErrNoSpace the Log goes on: it forgets the Appends
+	// that failed, so that their messages have to stay in memory, but carries out
+	// the Removes and marks, and everything that belongs to an Atom, as soon as
+	// it can. After any other error every later Submit fails as well.
 	Submit(ops []Op, done func(error))
 	// Load reads the messages of a range, in order. Positions that were removed
 	// are left out. There may be several loads at once; done is called in the
@@ -83,6 +99,7 @@ type Log interface {
 	// that positions above it, whose messages were all removed, are used again.
 	Recover(batch func([]Entry), done func(error))
 	// Drop forgets the queue and everything in it, also what is in an atom that
-	// is not whole yet: the atom goes on without it. No callback comes after it.
+	// is not whole yet: the atom goes on without it. No callback begins after it;
+	// one that is under way in another goroutine may still end.
 	Drop()
 }

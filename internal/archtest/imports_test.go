@@ -36,7 +36,8 @@ var mayImport = map[string][]string{
 	"store": {"message", "reply"},
 	"auth":  {"message", "reply"},
 
-	"intercept": {"message", "reply"},
+	"intercept":      {"message", "reply"},
+	"store/msgstore": {"store", "message"},
 
 	"exchange": {"message", "reply", "store", "limiter"},
 	"queue":    {"message", "reply", "store", "limiter"},

@@ -1,0 +1,504 @@
+package msgstore
+
+import (
+	"math"
+	"slices"
+
+	"github.com/warrenmq/warren/message"
+	"github.com/warrenmq/warren/store"
+)
+
+// maxGroup bounds what goes into one Apply unless an atom demands more: beyond
+// it, groups do not become cheaper.
+const maxGroup = 8 << 20
+
+// keptBuffer is the largest buffer that is kept for the next group.
+const keptBuffer = maxGroup + maxGroup/4
+
+// group collects the changes of one Apply.
+//
+// Packs go into early, which may be written ahead of the rest if all together is
+// too large; what makes them count goes into final.
+type group struct {
+	s     *Store
+	limit store.Limits // of a group that is not atomic
+
+	early, final       []store.Change
+	earlyBuf, finalBuf []byte
+	// bytes and changes are the most that all of the group takes, earlyBytes what
+	// of that is in early.
+	bytes, earlyBytes int64
+	changes           int
+	written           [][]byte // keys of packs that were written ahead
+	deletes           [][]byte // keys of garbage that goes with this group
+
+	q         *queue // whose messages are in slots
+	slots     []slot
+	slotsSize int // of the messages in slots that are not shared
+	transient bool
+	entry     entry // scratch
+
+	shared      *sharedPack // being filled
+	sharedMsgs  []*message.Message
+	sharedSize  int
+	sharedPacks []*sharedPack // of this group
+	deleted     []*sharedPack // by this group
+
+	fresh    []dirtyPack // packs of this group
+	dirty    []dirtyPack // packs whose state must be written
+	undo     []undo
+	calls    []call
+	rewrites []rewrite
+
+	atomic   bool  // what is run must be written as one
+	last     bool  // of the round
+	failing  error // of an earlier group of the round
+	tooLarge bool
+}
+
+// slot is a message on its way into a pack.
+type slot struct {
+	op     *store.Op
+	shared sharedAt
+}
+
+type dirtyPack struct {
+	q *queue
+	p *pack
+}
+
+// undo is a change to the index that holds only if its atom is written.
+type undo struct {
+	q       *queue
+	p       *pack
+	slot    uint32
+	deliver bool
+	before  uint32
+}
+
+type call struct {
+	q       *queue // nil for definitions
+	done    func(error)
+	err     error
+	appends bool
+}
+
+func (g *group) init(s *Store) {
+	g.s = s
+	g.limit = store.Limits{
+		MaxBytes:   min(s.limits.MaxBytes, maxGroup),
+		MaxChanges: s.limits.MaxChanges,
+	}
+}
+
+// begin starts a round: what could not be saved before comes first.
+func (g *group) begin() {
+	g.failing, g.tooLarge, g.atomic, g.last = g.s.failed, false, false, false
+	g.reset()
+}
+
+// reset starts another group of the same round.
+func (g *group) reset() {
+	clear(g.early)
+	clear(g.final)
+	g.early, g.final = g.early[:0], g.final[:0]
+	g.earlyBuf, g.finalBuf = keep(g.earlyBuf), keep(g.finalBuf)
+	g.bytes, g.earlyBytes, g.changes = 0, 0, 0
+	g.written, g.deletes, g.deleted = nil, nil, nil
+	clear(g.fresh)
+	clear(g.dirty)
+	clear(g.calls)
+	clear(g.undo)
+	clear(g.rewrites)
+	g.fresh, g.dirty, g.calls, g.undo = g.fresh[:0], g.dirty[:0], g.calls[:0], g.undo[:0]
+	g.rewrites, g.sharedPacks = g.rewrites[:0], nil
+	unsaved := g.s.unsaved
+	g.s.unsaved = nil
+	for i, d := range unsaved {
+		if g.full(d.p.stateSize()) {
+			g.s.unsaved = unsaved[i:]
+			break
+		}
+		d.p.flags &^= packUnsaved
+		g.listDirty(d.q, d.p)
+	}
+}
+
+func keep(buf []byte) []byte {
+	if cap(buf) > keptBuffer {
+		return nil
+	}
+	return buf[:0]
+}
+
+// full reports whether so many more octets of values do not fit.
+func (g *group) full(more int64) bool {
+	return g.changes > 0 && (g.bytes+more+changeSlack > g.limit.MaxBytes || g.changes+slackChanges > g.limit.MaxChanges)
+}
+
+const (
+	// changeSlack is room for the keys that one op brings along: an I, an A and a
+	// P in two parts, an S and a T.
+	changeSlack  = 2*entryKeyLen + 2*packKeyLen + sharedKeyLen + infoKeyLen + 64
+	slackChanges = 6
+)
+
+// room makes room for so many more octets: by ending the group or, if it is to
+// be atomic, by writing its packs ahead. The lock of the queue's index is held.
+func (g *group) room(more int64) {
+	if g.failing != nil {
+		return
+	}
+	if !g.atomic {
+		if g.full(more) {
+			g.seal()
+			g.q.mu.Unlock()
+			g.flush()
+			g.q.mu.Lock()
+		}
+		return
+	}
+	if g.earlyBytes+int64(g.slotsSize+g.sharedSize)+more > g.limit.MaxBytes/2 {
+		g.seal()
+		g.sealShared()
+		g.q.mu.Unlock()
+		g.ahead()
+		g.q.mu.Lock()
+	}
+}
+
+// define adds changes to the definitions, behind all else of the round.
+func (g *group) define(d defined) {
+	size := int64(0)
+	for _, c := range d.changes {
+		size += int64(2 + len(c.Key) + len(c.Value))
+	}
+	if g.changes > 0 && (g.bytes+size > g.limit.MaxBytes || g.changes+len(d.changes) > g.limit.MaxChanges) {
+		g.flush()
+	}
+	g.calls = append(g.calls, call{done: d.done})
+	if g.failing != nil {
+		return
+	}
+	for _, c := range d.changes {
+		key := append([]byte{keyDefinition, c.Kind}, c.Key...)
+		g.final = append(g.final, store.Change{Key: key, Value: c.Value, Delete: c.Delete})
+	}
+	g.bytes += size
+	g.changes += len(d.changes)
+}
+
+// run adds the ops of a queue between two positions.
+func (g *group) run(q *queue, from, to position) {
+	g.q = q
+	q.mu.Lock()
+	for i := from.submit; i <= to.submit && i < len(q.taken); i++ {
+		sub := &q.taken[i]
+		first, end := 0, len(sub.ops)
+		if i == from.submit {
+			first = from.op
+		}
+		if i == to.submit {
+			end = to.op
+		}
+		for j := first; j < end; j++ {
+			g.add(&sub.ops[j])
+		}
+		if i < to.submit && (sub.done != nil || sub.appends) {
+			if sub.err == nil {
+				// An earlier group of this round may have failed with a part of it.
+				sub.err = g.failing
+			}
+			g.calls = append(g.calls, call{q, sub.done, sub.err, sub.appends})
+		}
+	}
+	g.seal()
+	q.mu.Unlock()
+	g.q = nil
+}
+
+// add adds one op; the lock of the queue's index is held.
+func (g *group) add(op *store.Op) {
+	if g.failing != nil && op.Atom != nil {
+		return // the whole atom is tried again, or failed
+	}
+	switch op.Kind {
+	case store.Append:
+		g.append(op)
+	case store.Remove:
+		p, slot := g.touch(op)
+		if p == nil {
+			return
+		}
+		p.remove(slot)
+		if op.Atom != nil {
+			g.undo = append(g.undo, undo{q: g.q, p: p, slot: slot})
+		}
+	case store.Delivered:
+		p, slot := g.touch(op)
+		if p == nil {
+			return
+		}
+		before := p.deliver(slot, max(p.deliveries(slot), op.Deliveries, 1))
+		if op.Atom != nil {
+			g.undo = append(g.undo, undo{q: g.q, p: p, slot: slot, deliver: true, before: before})
+		}
+	}
+}
+
+// touch gives the pack of a live message, if there is one, and sees that its
+// state is written with this group.
+func (g *group) touch(op *store.Op) (*pack, uint32) {
+	seq := op.Seq
+	if len(g.slots) > 0 && seq >= g.slots[0].op.Seq && seq <= g.slots[len(g.slots)-1].op.Seq {
+		g.seal() // what could be merged was merged by prepare
+	}
+	p, slot := g.q.index.find(seq)
+	if p == nil || p.is(packListed) {
+		return p, slot
+	}
+	g.room(p.stateSize())
+	if p.gone || g.failing != nil && op.Atom != nil {
+		return nil, 0 // the group that had to end for this one failed
+	}
+	g.listDirty(g.q, p)
+	return p, slot
+}
+
+// listDirty sees that the state of a pack is written with this group.
+func (g *group) listDirty(q *queue, p *pack) {
+	if p.is(packListed) || p.gone {
+		return
+	}
+	p.flags |= packListed
+	g.dirty = append(g.dirty, dirtyPack{q, p})
+	parts := max(int(p.parts), 1)
+	g.changes += 2 + parts
+	g.bytes += p.stateSize() + 2*entryKeyLen + packKeyLen*int64(parts)
+}
+
+// append puts a message into the open pack.
+func (g *group) append(op *store.Op) {
+	if g.failing != nil {
+		release1(op)
+		return
+	}
+	at := g.s.sharing.place(op.Msg)
+	size := 0
+	if at == nil {
+		size = recordSize(op.Msg)
+	}
+	if n := len(g.slots); n > 0 {
+		first, last := g.slots[0].op.Seq, g.slots[n-1].op.Seq
+		if n == newSlots || g.slotsSize+size > g.s.opts.PackSize || op.Seq <= last ||
+			op.Seq-first > math.MaxUint32 || op.Transient != g.transient {
+			g.seal()
+		}
+	}
+	more := int64(size)
+	if at != nil && at.pack == nil {
+		more = int64(recordSize(op.Msg))
+	}
+	g.room(more + slotSize + bundleHeader + entrySize + 64)
+	if g.failing != nil { // the group that had to end for this one
+		if op.Atom == nil {
+			release1(op)
+		}
+		return
+	}
+	if len(g.slots) == 0 {
+		g.transient = op.Transient
+		g.bytes += bundleHeader + entrySize + entryKeyLen + packKeyLen
+		g.changes += 2
+	}
+	sl := slot{op: op}
+	if at != nil {
+		g.share(op.Msg, at)
+		sl.shared = *at
+	}
+	g.slots = append(g.slots, sl)
+	g.slotsSize += size
+	g.bytes += int64(size) + slotSize
+}
+
+func release1(op *store.Op) {
+	op.Msg.Release()
+	op.Msg, op.Kind = nil, cancelled
+}
+
+// seal writes the open pack, if there is one, and puts it into the index.
+func (g *group) seal() {
+	if len(g.slots) == 0 {
+		return
+	}
+	s := g.s
+	s.nextID++
+	id := s.nextID
+	own := 0
+	for i := range g.slots {
+		if g.slots[i].shared.pack == nil {
+			own++
+		}
+	}
+	e, shared := g.describe()
+	if own > 0 {
+		w := newBundle(g.earlyBuf, own, g.slotsSize)
+		for i := range g.slots {
+			if g.slots[i].shared.pack == nil {
+				w.add(uint32(i), g.slots[i].op.Msg)
+			}
+		}
+		var value []byte
+		g.earlyBuf, value = w.finish()
+		e.parts = g.addParts(value, func(b []byte, part int) []byte {
+			return appendPackKey(b, g.q.id, id, part)
+		})
+	}
+	var value []byte
+	g.finalBuf, value = appendEntry(g.finalBuf, e)
+	g.addFinal(func(b []byte) []byte { return appendEntryKey(b, keyIndex, g.q.id, id) }, value)
+
+	p := newPack(id, e, shared)
+	for _, r := range e.refs {
+		if r.from != 0 {
+			shared[r.from-1].retain(uint32(r.slot))
+		}
+	}
+	g.fresh = append(g.fresh, dirtyPack{g.q, p})
+	delivered := false
+	for i := range g.slots {
+		op := g.slots[i].op
+		if op.Deliveries > 0 {
+			p.deliver(uint32(i), op.Deliveries)
+			delivered = true
+		}
+		if op.Atom == nil {
+			release1(op)
+		}
+	}
+	g.q.index.add(p)
+	clear(g.slots)
+	g.slots, g.slotsSize = g.slots[:0], 0
+	if delivered {
+		g.listDirty(g.q, p)
+	}
+}
+
+// describe makes the index entry of the open pack.
+func (g *group) describe() (*entry, []*sharedPack) {
+	n := len(g.slots)
+	first := g.slots[0].op
+	e := &entry{transient: g.transient, n: uint32(n), first: first.Seq, size: uint32(first.Msg.Size())}
+	var shared []*sharedPack
+	for i := range g.slots {
+		op, at := g.slots[i].op, g.slots[i].shared
+		if op.Seq != e.first+uint64(i) && e.offsets == nil {
+			e.offsets = make([]uint32, n)
+			for j := range i {
+				e.offsets[j] = uint32(j)
+			}
+		}
+		if e.offsets != nil {
+			e.offsets[i] = uint32(op.Seq - e.first)
+		}
+		size := uint32(op.Msg.Size())
+		if size != e.size && e.sizes == nil {
+			e.sizes = slices.Repeat([]uint32{e.size}, n)
+		}
+		if e.sizes != nil {
+			e.sizes[i] = size
+		}
+		if p := op.Msg.Priority(); p != 0 {
+			if e.priorities == nil {
+				e.priorities = make([]byte, n)
+			}
+			e.priorities[i] = p
+		}
+		if op.Expiry != 0 {
+			if e.expiries == nil {
+				e.expiries = make([]int64, n)
+			}
+			e.expiries[i] = op.Expiry
+		}
+		if at.pack != nil {
+			if e.refs == nil {
+				e.refs = make([]sharedRef, n)
+			}
+			from := slices.Index(shared, at.pack)
+			if from < 0 {
+				from = len(shared)
+				shared = append(shared, at.pack)
+				e.shared = append(e.shared, at.pack.id)
+			}
+			e.refs[i] = sharedRef{uint16(from + 1), uint16(at.slot)}
+		}
+	}
+	return e, shared
+}
+
+// share puts a message into the open shared pack, unless it is in one already.
+func (g *group) share(m *message.Message, at *sharedAt) {
+	if at.pack != nil && at.pack.refs[at.slot] < maxSharers {
+		return
+	}
+	size := recordSize(m)
+	if g.shared != nil && (len(g.sharedMsgs) == newSlots || g.sharedSize+size > g.s.opts.PackSize) {
+		g.sealShared()
+	}
+	if g.shared == nil {
+		g.s.nextID++
+		g.shared = &sharedPack{id: g.s.nextID, store: g.s}
+		g.bytes += bundleHeader + recordHeader + 64
+		g.changes += 2
+	}
+	m.Retain(1)
+	at.pack, at.slot = g.shared, uint32(len(g.sharedMsgs))
+	g.shared.grow(at.slot, weigh(uint32(m.Size())))
+	g.shared.bytes += weight(g.shared.weights[at.slot])
+	g.sharedMsgs = append(g.sharedMsgs, m)
+	g.sharedSize += size
+	g.bytes += int64(size)
+}
+
+// sealShared writes the open shared pack, if there is one.
+func (g *group) sealShared() {
+	if g.shared == nil {
+		return
+	}
+	p := g.shared
+	w := newBundle(g.earlyBuf, len(g.sharedMsgs), g.sharedSize)
+	for i, m := range g.sharedMsgs {
+		w.add(uint32(i), m)
+		m.Release()
+	}
+	var value []byte
+	g.earlyBuf, value = w.finish()
+	p.parts = uint16(g.addParts(value, func(b []byte, part int) []byte { return appendSharedKey(b, p.id, part) }))
+	g.finalBuf, value = appendInfo(g.finalBuf, p.info())
+	g.addFinal(func(b []byte) []byte { return appendInfoKey(b, p.id) }, value)
+	g.sharedPacks = append(g.sharedPacks, p)
+	clear(g.sharedMsgs)
+	g.shared, g.sharedMsgs, g.sharedSize = nil, g.sharedMsgs[:0], 0
+}
+
+// addParts adds a pack, cut up if it is larger than an Apply, and gives the
+// number of parts.
+func (g *group) addParts(value []byte, key func(b []byte, part int) []byte) int {
+	part, size := 0, int(g.s.limits.MaxBytes)-packKeyLen
+	for v := range slices.Chunk(value, size) {
+		from := len(g.earlyBuf)
+		g.earlyBuf = key(g.earlyBuf, part)
+		k := g.earlyBuf[from:len(g.earlyBuf):len(g.earlyBuf)]
+		g.early = append(g.early, store.Change{Key: k, Value: v})
+		g.earlyBytes += int64(len(k) + len(v))
+		part++
+	}
+	return part
+}
+
+func (g *group) addFinal(key func([]byte) []byte, value []byte) {
+	from := len(g.finalBuf)
+	g.finalBuf = key(g.finalBuf)
+	k := g.finalBuf[from:len(g.finalBuf):len(g.finalBuf)]
+	g.final = append(g.final, store.Change{Key: k, Value: value})
+}

@@ -1,0 +1,163 @@
+package msgstore
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+
+	"github.com/warrenmq/warren/store"
+)
+
+// queue is the store.Log of one queue.
+type queue struct {
+	s  *Store
+	id uint64
+
+	// Guarded by s.mu.
+	pending []submit
+	// appends are the submits with an Append that were not answered yet, and
+	// lowest their lowest position: what a Load has to wait for.
+	appends int
+	lowest  uint64
+
+	// taken is what the committer took and has not carried out, from which part
+	// is ready in this round: up to and without plain, what needs no atom, and
+	// from there up to and without ready, what must be written as one.
+	taken        []submit
+	plain, ready position
+	listed       bool // in s.queues
+
+	mu      sync.Mutex // guards index and the packs in it against readers
+	index   index
+	dropped atomic.Bool // set under s.mu
+
+	// Guarded by s.readers.mu.
+	reads   []read
+	reading bool
+}
+
+var _ store.Log = (*queue)(nil)
+
+// submit is one call of Submit.
+type submit struct {
+	ops      []store.Op
+	done     func(error)
+	appends  bool
+	hasAtoms bool
+	err      error // of the part that was tried already
+}
+
+// position is a place in a list of submits: that of an op.
+type position struct{ submit, op int }
+
+// noAppends is queue.lowest while no Append is pending.
+const noAppends = math.MaxUint64
+
+func newQueue(s *Store, id uint64) *queue {
+	return &queue{s: s, id: id, lowest: noAppends}
+}
+
+// Submit implements store.Log.
+func (q *queue) Submit(ops []store.Op, done func(error)) {
+	sub := submit{ops: ops, done: done}
+	lowest := uint64(noAppends)
+	var atoms []*store.Atom
+	for i := range ops {
+		op := &ops[i]
+		if op.Kind == store.Append {
+			sub.appends = true
+			lowest = min(lowest, op.Seq)
+		}
+		if op.Atom != nil {
+			sub.hasAtoms = true
+			if len(atoms) == 0 || atoms[len(atoms)-1] != op.Atom {
+				atoms = append(atoms, op.Atom)
+			}
+		}
+	}
+	if !q.submit(sub, lowest) {
+		release(ops)
+		if !q.dropped.Load() {
+			go done(ErrClosed)
+		}
+		return
+	}
+	for _, a := range atoms {
+		a.OnComplete(q.s.completed)
+	}
+}
+
+// submit hands a submit to the committer, if there is one.
+func (q *queue) submit(sub submit, lowest uint64) bool {
+	s := q.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.finished || q.dropped.Load() {
+		return false
+	}
+	if len(q.pending) == 0 {
+		s.in.queues = append(s.in.queues, q)
+		s.work.Signal()
+	}
+	q.pending = append(q.pending, sub)
+	if sub.appends {
+		q.appends++
+		q.lowest = min(q.lowest, lowest)
+	}
+	return true
+}
+
+// completed is told that an atom waits for nobody any more.
+func (s *Store) completed(a *store.Atom) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.in.complete = append(s.in.complete, a)
+	s.work.Signal()
+}
+
+// Load implements store.Log. Messages that were submitted before are found: if
+// some in the range are not durable yet, the Load waits until they are.
+func (q *queue) Load(r store.Range, done func([]store.Loaded, error)) {
+	rd := read{q: q, r: r, loaded: done}
+	q.s.mu.Lock()
+	wait := q.appends > 0 && q.lowest <= r.To
+	q.s.mu.Unlock()
+	if wait && q.submit(submit{done: func(error) { q.s.readers.add(rd) }}, 0) {
+		return
+	}
+	q.s.readers.add(rd)
+}
+
+// Recover implements store.Log. It is called before anything is submitted.
+func (q *queue) Recover(batch func([]store.Entry), done func(error)) {
+	q.s.readers.add(read{q: q, batch: batch, recovered: done})
+}
+
+// Drop implements store.Log.
+func (q *queue) Drop() {
+	s := q.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if q.dropped.Swap(true) {
+		return
+	}
+	for _, sub := range q.pending {
+		release(sub.ops)
+	}
+	q.pending = nil
+	delete(s.logs, q.id)
+	if !s.finished {
+		s.in.dropped = append(s.in.dropped, q)
+		s.work.Signal()
+	}
+}
+
+// release gives the references of appends back.
+func release(ops []store.Op) {
+	for i := range ops {
+		if ops[i].Kind == store.Append && ops[i].Msg != nil {
+			ops[i].Msg.Release()
+			ops[i].Msg = nil
+		}
+	}
+}
