@@ -100,7 +100,7 @@ func (s *Store) round(in inbox) {
 	g.upkeep()
 	g.last = true
 	g.flush()
-	carry := g.failing != nil && s.noSpace && s.failed == nil && !g.tooLarge
+	carry := g.failing != nil && s.failed == nil && !g.tooLarge && !g.atomsWritten
 	for _, q := range s.queues {
 		s.settle(q, carry)
 	}

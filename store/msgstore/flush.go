@@ -26,6 +26,9 @@ func (g *group) flush() {
 	}
 	g.tell(err)
 	g.reset()
+	if !g.last && g.failing == nil {
+		g.retry()
+	}
 }
 
 // putStates adds the state of every pack that changed, or deletes a dead one.
@@ -148,6 +151,7 @@ func (g *group) ahead() {
 // succeed takes notice that the group is durable.
 func (g *group) succeed() {
 	s := g.s
+	g.atomsWritten = g.atomic
 	for _, d := range g.fresh {
 		s.bytes += d.p.bytes
 	}

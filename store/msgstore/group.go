@@ -53,7 +53,10 @@ type group struct {
 	atomic   bool  // what is run must be written as one
 	last     bool  // of the round
 	failing  error // of an earlier group of the round
-	tooLarge bool
+	tooLarge bool  // what failed was an atom
+	// atomsWritten says that the atoms of the round are durable, whatever fails
+	// after that.
+	atomsWritten bool
 }
 
 // slot is a message on its way into a pack.
@@ -91,10 +94,11 @@ func (g *group) init(s *Store) {
 	}
 }
 
-// begin starts a round: what could not be saved before comes first.
+// begin starts a round.
 func (g *group) begin() {
-	g.failing, g.tooLarge, g.atomic, g.last = g.s.failed, false, false, false
+	g.failing, g.tooLarge, g.atomic, g.last, g.atomsWritten = g.s.failed, false, false, false, false
 	g.reset()
+	g.retry()
 }
 
 // reset starts another group of the same round.
@@ -112,6 +116,10 @@ func (g *group) reset() {
 	clear(g.rewrites)
 	g.fresh, g.dirty, g.calls, g.undo = g.fresh[:0], g.dirty[:0], g.calls[:0], g.undo[:0]
 	g.rewrites, g.sharedPacks = g.rewrites[:0], nil
+}
+
+// retry adds what could not be saved before, as far as there is room.
+func (g *group) retry() {
 	unsaved := g.s.unsaved
 	g.s.unsaved = nil
 	for i, d := range unsaved {

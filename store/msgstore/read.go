@@ -239,6 +239,9 @@ func (q *queue) fetch(at *place, list []wanted, names *reader) error {
 		}
 		i := 0
 		for _, k := range at.want {
+			if i == b.len() || b.slot(i) > list[k].slot {
+				i = 0 // queues may have shared messages in different orders
+			}
 			var ok bool
 			if i, ok = b.find(list[k].slot, i); !ok {
 				// A slot that was removed before the pack was rewritten.

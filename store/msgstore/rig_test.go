@@ -2,6 +2,7 @@ package msgstore
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -98,5 +99,22 @@ func (c *collector) done(name string) func(error) {
 			name += " failed"
 		}
 		c.got = append(c.got, name)
+	}
+}
+
+// compacted waits until everything submitted is durable and nothing is being
+// compacted.
+func compacted(t testing.TB, s *Store) {
+	t.Helper()
+	for {
+		require.NoError(t, s.Sync(t.Context()))
+		c := &s.compactor
+		c.mu.Lock()
+		idle := !c.running && len(c.jobs) == 0 && c.waiting == 0
+		c.mu.Unlock()
+		if idle {
+			return
+		}
+		runtime.Gosched()
 	}
 }

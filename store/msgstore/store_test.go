@@ -232,6 +232,7 @@ func TestASharedMessageIsStoredOnce(t *testing.T) {
 			require.NoError(t, wait(s.Log(id), removeOp(uint64(i)), removeOp(uint64(i)+100)))
 		}
 	}
+	compacted(t, s)
 	require.NoError(t, s.Close())
 	for k, v := range kv.m {
 		if k[0] == keyShared {
@@ -262,6 +263,7 @@ func TestASparsePackIsRewritten(t *testing.T) {
 		ops = append(ops, removeOp(uint64(i)))
 	}
 	require.NoError(t, wait(l, ops...))
+	compacted(t, s)
 	require.NoError(t, s.Close())
 	for k, v := range kv.m {
 		if k[0] == keyPack {
