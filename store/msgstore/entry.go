@@ -138,6 +138,10 @@ func readEntry(value []byte) (*entry, error) {
 		n:         uint32(r.number(maxSlots)),
 		first:     r.number(math.MaxUint64),
 	}
+	const uniform = entryDense | entryUniform
+	if flags&uniform != uniform && uint64(e.n) > uint64(len(r.rest))+1 {
+		r.bad = true // before anything is made for so many
+	}
 	if r.bad || e.n == 0 {
 		return nil, damaged("not a sound %s", r.what)
 	}
@@ -166,6 +170,10 @@ func readEntry(value []byte) (*entry, error) {
 	}
 	if flags&entryPriorities != 0 {
 		e.priorities = append([]byte{}, r.octets(int(e.n))...)
+	}
+	if flags&(entryExpiries|entryShared) != 0 && uint64(e.n) > uint64(len(r.rest)) {
+		r.bad = true
+		return nil, r.end()
 	}
 	if flags&entryExpiries != 0 {
 		e.expiries = make([]int64, e.n)

@@ -261,7 +261,7 @@ func (q *queue) fetch(at *place, list []wanted, names *reader) error {
 		}
 		return nil
 	}
-	err := q.s.whole(at.key, at.parts, use)
+	err := whole(q.s.kv, at.key, at.parts, use)
 	if errors.Is(err, store.ErrNotFound) {
 		for _, k := range at.want {
 			if q.stays(at.pack, list[k].seq) {
@@ -288,14 +288,14 @@ func (q *queue) stays(p *pack, seq uint64) bool {
 }
 
 // whole calls use with a pack, put together if it has several parts.
-func (s *Store) whole(key []byte, parts int, use func([]byte) error) error {
+func whole(kv store.Store, key []byte, parts int, use func([]byte) error) error {
 	if parts == 1 {
-		return s.kv.Get(key, use)
+		return kv.Get(key, use)
 	}
 	var value []byte
 	for part := range parts {
 		binary.BigEndian.PutUint16(key[len(key)-2:], uint16(part))
-		err := s.kv.Get(key, func(v []byte) error {
+		err := kv.Get(key, func(v []byte) error {
 			value = append(value, v...)
 			return nil
 		})

@@ -174,7 +174,7 @@ func readState(value []byte) (*state, error) {
 		s.delivered = r.bitmap(s.n)
 	}
 	if flags&stateCounts != 0 {
-		n := r.number(uint64(s.n))
+		n := r.number(min(uint64(s.n), uint64(len(r.rest))))
 		s.counts = make(map[uint32]uint32, n)
 		next := uint64(0)
 		for range n {
