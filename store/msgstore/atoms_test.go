@@ -22,10 +22,10 @@ func TestAnAtomWaitsForItsParticipantsAndOtherQueuesDoNot(t *testing.T) {
 	kv := newFakeKV()
 	s := open(t, kv, Options{})
 	one, two, three := s.Log(1), s.Log(2), s.Log(3)
-	a := store.NewAtom(3)
+	a := newAtom(3)
 	var c collector
 	one.Submit([]store.Op{appendOp(1, "before"), in(a, appendOp(2, "atom")), appendOp(3, "behind")}, c.done("one"))
-	a.Leave()
+	a.Leave(nil)
 	one.Submit([]store.Op{appendOp(4, "behind")}, c.done("one again"))
 	require.NoError(t, wait(three, appendOp(1, "other")))
 	require.NoError(t, wait(two, appendOp(1, "other")))
@@ -34,10 +34,10 @@ func TestAnAtomWaitsForItsParticipantsAndOtherQueuesDoNot(t *testing.T) {
 	require.Empty(t, c.got)
 
 	two.Submit([]store.Op{in(a, removeOp(1))}, c.done("two"))
-	a.Leave()
+	a.Leave(nil)
 	require.NoError(t, s.Sync(context.Background()))
 	require.Empty(t, c.got)
-	a.Leave() // the third adds nothing: it refused, or was deleted
+	a.Leave(nil) // the third adds nothing: it refused, or was deleted
 	require.NoError(t, s.Sync(context.Background()))
 	require.ElementsMatch(t, []string{"one", "one again", "two"}, c.got)
 	require.Equal(t, []string{"1:before", "2:atom", "3:behind", "4:behind"}, load(t, one, 0, 9))
@@ -52,18 +52,18 @@ func TestAtomsThatCrossEachOtherAreWrittenAsOne(t *testing.T) {
 	t.Parallel()
 	kv := newFakeKV()
 	s := open(t, kv, Options{})
-	a, b := store.NewAtom(2), store.NewAtom(2)
+	a, b := newAtom(2), newAtom(2)
 	var c collector
 	s.Log(1).Submit([]store.Op{in(a, appendOp(1, "a")), in(b, appendOp(2, "b"))}, c.done("1"))
 	s.Log(2).Submit([]store.Op{in(b, appendOp(1, "b")), in(a, appendOp(2, "a"))}, c.done("2"))
 	var images []map[string][]byte
 	kv.image = func(m map[string][]byte) { images = append(images, m) }
-	b.Leave()
-	b.Leave()
+	b.Leave(nil)
+	b.Leave(nil)
 	require.NoError(t, s.Sync(context.Background()))
 	require.Empty(t, images, "b is complete, but behind a")
-	a.Leave()
-	a.Leave()
+	a.Leave(nil)
+	a.Leave(nil)
 	require.NoError(t, s.Sync(context.Background()))
 	require.Equal(t, []string{"1", "2"}, c.got)
 	require.Len(t, images, 1)
@@ -73,13 +73,13 @@ func TestADroppedQueueDoesNotHoldAnAtom(t *testing.T) {
 	t.Parallel()
 	kv := newFakeKV()
 	s := open(t, kv, Options{})
-	a := store.NewAtom(2)
+	a := newAtom(2)
 	s.Log(1).Submit([]store.Op{in(a, appendOp(1, "gone"))}, func(error) { t.Error("a callback after Drop") })
 	done := make(chan error, 1)
 	s.Log(2).Submit([]store.Op{in(a, appendOp(1, "stays"))}, func(err error) { done <- err })
 	s.Log(1).Drop()
-	a.Leave()
-	a.Leave()
+	a.Leave(nil)
+	a.Leave(nil)
 	require.NoError(t, <-done)
 	require.NoError(t, s.Close())
 	s = open(t, kv, Options{})
@@ -90,7 +90,7 @@ func TestCloseDoesNotWaitForAtomsThatAreNotComplete(t *testing.T) {
 	t.Parallel()
 	kv := newFakeKV()
 	s := open(t, kv, Options{})
-	a := store.NewAtom(2)
+	a := newAtom(2)
 	errs := make(chan error, 2)
 	s.Log(1).Submit([]store.Op{in(a, appendOp(1, "atom"))}, func(err error) { errs <- err })
 	s.Log(1).Submit([]store.Op{appendOp(2, "behind")}, func(err error) { errs <- err })
@@ -121,7 +121,7 @@ func TestAnAtomLargerThanAnApplyIsAllOrNothing(t *testing.T) {
 			let := kv.holdUp(s)
 			images := []map[string][]byte{}
 			kv.image = func(m map[string][]byte) { images = append(images, m) }
-			a := store.NewAtom(3)
+			a := newAtom(3)
 			removes, twos, threes := []store.Op{}, []store.Op{}, []store.Op{}
 			for i := range 200 {
 				removes = append(removes, in(a, removeOp(uint64(i))))
@@ -133,7 +133,7 @@ func TestAnAtomLargerThanAnApplyIsAllOrNothing(t *testing.T) {
 			errs := make(chan error, 3)
 			for i, ops := range [][]store.Op{removes, twos, threes} {
 				s.Log(uint64(i+1)).Submit(ops, func(err error) { errs <- err })
-				a.Leave()
+				a.Leave(nil)
 			}
 			start := kv.applies + 1
 			kv.before = func(n int) error {
@@ -184,14 +184,14 @@ func TestAnAtomWhoseIndexDoesNotFitFailsAlone(t *testing.T) {
 	kv := newFakeKV()
 	kv.limits = store.Limits{MaxBytes: 2000, MaxChanges: 20}
 	s := open(t, kv, Options{PackSize: 100})
-	a := store.NewAtom(1)
+	a := newAtom(1)
 	var ops []store.Op
 	for i := range 1000 {
 		ops = append(ops, in(a, appendOp(uint64(i), strings.Repeat("x", i%50))))
 	}
 	done := make(chan error, 1)
 	s.Log(1).Submit(ops, func(err error) { done <- err })
-	a.Leave()
+	a.Leave(nil)
 	require.ErrorIs(t, <-done, ErrTooLarge)
 	require.NoError(t, wait(s.Log(1), appendOp(2000, "fine")))
 	require.NoError(t, s.Close())

@@ -234,16 +234,19 @@ func (g *group) add(op *store.Op) {
 	case store.Append:
 		g.append(op)
 	case store.Remove:
-		p, slot := g.touch(op)
-		if p == nil {
+		if op.To <= op.Seq {
+			g.remove(op.Seq, op.Atom)
 			return
 		}
-		p.remove(slot)
-		if op.Atom != nil {
-			g.undo = append(g.undo, undo{q: g.q, p: p, slot: slot})
+		g.seal() // next finds only what has a pack
+		for seq, ok := g.q.index.next(op.Seq, op.To); ok; seq, ok = g.q.index.next(seq+1, op.To) {
+			g.remove(seq, op.Atom)
+			if seq == op.To {
+				return
+			}
 		}
 	case store.Delivered:
-		p, slot := g.touch(op)
+		p, slot := g.touch(op.Seq, op.Atom)
 		if p == nil {
 			return
 		}
@@ -254,10 +257,21 @@ func (g *group) add(op *store.Op) {
 	}
 }
 
+// remove takes the message at a position away, if there is one.
+func (g *group) remove(seq uint64, atom *store.Atom) {
+	p, slot := g.touch(seq, atom)
+	if p == nil {
+		return
+	}
+	p.remove(slot)
+	if atom != nil {
+		g.undo = append(g.undo, undo{q: g.q, p: p, slot: slot})
+	}
+}
+
 // touch gives the pack of a live message, if there is one, and sees that its
 // state is written with this group.
-func (g *group) touch(op *store.Op) (*pack, uint32) {
-	seq := op.Seq
+func (g *group) touch(seq uint64, atom *store.Atom) (*pack, uint32) {
 	if len(g.slots) > 0 && seq >= g.slots[0].op.Seq && seq <= g.slots[len(g.slots)-1].op.Seq {
 		g.seal() // what could be merged was merged by prepare
 	}
@@ -266,7 +280,7 @@ func (g *group) touch(op *store.Op) (*pack, uint32) {
 		return p, slot
 	}
 	g.room(p.stateSize())
-	if p.gone || g.failing != nil && op.Atom != nil {
+	if p.gone || g.failing != nil && atom != nil {
 		return nil, 0 // the group that had to end for this one failed
 	}
 	g.listDirty(g.q, p)

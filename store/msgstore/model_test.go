@@ -103,7 +103,7 @@ func (h *history) step() {
 	}
 	var a *store.Atom
 	if h.rnd.IntN(3) > 0 {
-		a = store.NewAtom(len(members))
+		a = newAtom(len(members))
 	}
 	for _, i := range members {
 		h.submit(i, a, m)
@@ -114,7 +114,7 @@ func (h *history) step() {
 			h.submit(h.rnd.IntN(len(h.queues)), nil, nil) // behind it, or beside
 		}
 		if a != nil {
-			a.Leave()
+			a.Leave(nil)
 		}
 	}
 	if m != nil {

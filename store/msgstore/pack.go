@@ -256,6 +256,25 @@ func (x *index) find(seq uint64) (*pack, uint32) {
 	return nil, 0
 }
 
+// next gives the lowest position of a live message from seq up to to.
+func (x *index) next(seq, to uint64) (_ uint64, ok bool) {
+	lowest := to
+	i := sort.Search(len(x.packs), func(i int) bool { return x.packs[i].reach >= seq })
+	for ; i < len(x.packs) && x.packs[i].first <= lowest; i++ {
+		p := x.packs[i]
+		if p.live == 0 || p.gone {
+			continue
+		}
+		for slot := p.from(seq); slot < p.n && p.seq(slot) <= lowest; slot++ {
+			if !p.removed(slot) {
+				lowest, ok = p.seq(slot), true
+				break
+			}
+		}
+	}
+	return lowest, ok
+}
+
 // drop takes a pack out. The list is cleaned up when half of it is gone.
 func (x *index) drop(p *pack) {
 	p.gone = true

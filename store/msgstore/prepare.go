@@ -22,10 +22,8 @@ func (s *Store) prepare() {
 		atoms = atoms || hasAtoms(q.taken)
 	}
 	if atoms {
-		if s.ending {
-			for _, q := range s.queues {
-				s.void(q)
-			}
+		for _, q := range s.queues {
+			s.void(q)
 		}
 		s.cut()
 	}
@@ -42,18 +40,31 @@ func (s *Store) prepare() {
 	}
 }
 
-// void takes the ops of atoms off that will never be complete.
+// void takes the ops of atoms off that failed, or that nobody will complete any
+// more.
 func (s *Store) void(q *queue) {
 	for i := range q.taken {
 		sub := &q.taken[i]
+		if !sub.hasAtoms {
+			continue
+		}
 		for j := range sub.ops {
 			op := &sub.ops[j]
-			if _, complete := s.atoms[op.Atom]; op.Atom == nil || complete {
+			if op.Atom == nil {
+				continue
+			}
+			var why error
+			if _, complete := s.atoms[op.Atom]; complete {
+				why = op.Atom.Err()
+			} else if s.ending {
+				why = ErrClosed
+			}
+			if why == nil {
 				continue
 			}
 			release(sub.ops[j : j+1])
 			*op = store.Op{Kind: cancelled, Seq: op.Seq}
-			sub.err = ErrClosed
+			sub.err = why
 		}
 	}
 }
@@ -164,8 +175,18 @@ func (h *sharing) add(op *store.Op) {
 // apply carries out a removal or mark if its message is among the appends.
 func (h *sharing) apply(op *store.Op) {
 	n := len(h.appends)
-	if n == 0 || op.Seq < h.appends[0].Seq || op.Seq > h.appends[n-1].Seq {
+	if n == 0 || max(op.Seq, op.To) < h.appends[0].Seq || op.Seq > h.appends[n-1].Seq {
 		return
+	}
+	if op.To > op.Seq {
+		i, _ := h.search(op.Seq)
+		for ; i < n && h.appends[i].Seq <= op.To; i++ {
+			if a := h.appends[i]; a.Kind == store.Append {
+				a.Msg.Release()
+				a.Msg, a.Kind = nil, cancelled
+			}
+		}
+		return // older ones may be in the range, too
 	}
 	i, ok := h.search(op.Seq)
 	if !ok || h.appends[i].Kind != store.Append {

@@ -19,6 +19,8 @@ type queue struct {
 	// lowest their lowest position: what a Load has to wait for.
 	appends int
 	lowest  uint64
+	// loads are the Loads that wait for appends.
+	loads int
 
 	// taken is what the committer took and has not carried out, from which part
 	// is ready in this round: up to and without plain, what needs no atom, and
@@ -83,7 +85,7 @@ func (q *queue) Submit(ops []store.Op, done func(error)) {
 		return
 	}
 	for _, a := range atoms {
-		a.OnComplete(q.s.completed)
+		a.Whole(func(error) { q.s.completed(a) }) // void asks for the error
 	}
 }
 
@@ -120,12 +122,23 @@ func (s *Store) completed(a *store.Atom) {
 func (q *queue) Load(r store.Range, done func([]store.Loaded, error)) {
 	rd := read{q: q, r: r, loaded: done}
 	q.s.mu.Lock()
-	wait := q.appends > 0 && q.lowest <= r.To
-	q.s.mu.Unlock()
-	if wait && q.submit(submit{done: func(error) { q.s.readers.add(rd) }}, 0) {
-		return
+	wait := q.loads > 0 || q.appends > 0 && q.lowest <= r.To
+	if wait {
+		q.loads++
 	}
-	q.s.readers.add(rd)
+	q.s.mu.Unlock()
+	add := func(error) {
+		q.s.readers.add(rd)
+		q.s.mu.Lock()
+		q.loads--
+		q.s.mu.Unlock()
+	}
+	switch {
+	case !wait:
+		q.s.readers.add(rd)
+	case !q.submit(submit{done: add}, 0):
+		add(nil)
+	}
 }
 
 // Recover implements store.Log. It is called before anything is submitted.

@@ -118,3 +118,10 @@ func compacted(t testing.TB, s *Store) {
 		runtime.Gosched()
 	}
 }
+
+// newAtom makes an atom that so many have to leave.
+func newAtom(participants int) *store.Atom {
+	a := store.NewAtom()
+	a.Join(participants - 1)
+	return a
+}
