@@ -1,8 +1,12 @@
 package queue
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"runtime/debug"
+	"slices"
+	"strings"
 )
 
 // fail ends a queue whose code panicked or broke the contract, or whose recovery
@@ -37,7 +41,7 @@ func (h *Host) end(err error, tell func()) {
 	if tell != nil {
 		tell()
 	}
-	for _, a := range h.consumers {
+	for _, a := range slices.SortedFunc(maps.Values(h.consumers), inOrderOfTags) {
 		a.sink.Cancelled()
 	}
 	for _, got := range h.gets {
@@ -59,6 +63,12 @@ func (h *Host) end(err error, tell func()) {
 	if h.env.Log != nil && err == nil {
 		h.env.Log.Drop()
 	}
+}
+
+// inOrderOfTags is the order in which RabbitMQ cancels a channel's consumers of a
+// queue that is gone.
+func inOrderOfTags(a, b *attached) int {
+	return cmp.Or(strings.Compare(a.tag, b.tag), cmp.Compare(a.id, b.id))
 }
 
 // refuse answers a batch for a queue that is gone. RabbitMQ confirms a publish to

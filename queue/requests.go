@@ -29,7 +29,7 @@ func (h *Host) Consume(c Consumer, sink Sink, attach func(message.ConsumerID), o
 		c.ID = message.ConsumerID(h.ids)
 		attach(c.ID)
 		if err = h.q.Consume(c, &h.work.out); err == nil {
-			h.consumers[c.ID] = &attached{id: c.ID, sink: sink, noAck: c.NoAck, lane: h.laneTo(sink)}
+			h.consumers[c.ID] = &attached{id: c.ID, tag: c.Tag, sink: sink, noAck: c.NoAck, lane: h.laneTo(sink)}
 			ok()
 		}
 	})

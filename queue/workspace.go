@@ -20,6 +20,7 @@ type workspace struct {
 // attached is a consumer and where its deliveries go.
 type attached struct {
 	id    message.ConsumerID
+	tag   string
 	sink  Sink
 	noAck bool
 	lane  *lane
