@@ -157,6 +157,24 @@ func TestDeleteTellsTheCallerBeforeTheConsumers(t *testing.T) {
 	r.balance()
 }
 
+func TestConsumersOfADeletedQueueHearOfItInTheOrderOfTheirTags(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Classic(), nil)
+	var told []string
+	for _, tag := range []string{"c", "a", "d", "b", ""} {
+		sink := toldCancelled(func() { told = append(told, tag) })
+		require.NoError(t, r.h.Consume(Consumer{Tag: tag}, sink, func(message.ConsumerID) {}, func() {}))
+	}
+	require.NoError(t, r.h.Delete(false, false, func(int) {}))
+	require.Equal(t, []string{"", "a", "b", "c", "d"}, told)
+}
+
+// toldCancelled is a consumer that gets nothing.
+type toldCancelled func()
+
+func (f toldCancelled) Deliver([]Delivery) {}
+func (f toldCancelled) Cancelled()         { f() }
+
 func TestAHostThatIsGoneRefusesRequestsAndConfirmsPublishes(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, Classic(), nil)

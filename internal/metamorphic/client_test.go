@@ -218,16 +218,11 @@ func (s *clientSession) consume(c consume) error {
 	return nil
 }
 
-func (s *clientSession) cancel(tag string, requeue bool, unsettled []uint64) error {
-	if err := s.Cancel(tag, false); err != nil || !requeue {
+func (s *clientSession) cancel(tag string, requeue func() error) error {
+	if err := s.Cancel(tag, false); err != nil || requeue == nil {
 		return err
 	}
-	for _, tag := range unsettled {
-		if err := s.Nack(tag, false, true); err != nil {
-			return err
-		}
-	}
-	return nil
+	return requeue()
 }
 
 // tagName gives a consumer tag as transcripts show it: those that somebody made

@@ -3,7 +3,9 @@ package metamorphic
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -46,8 +48,9 @@ type op struct {
 // generator makes up a history.
 type generator struct {
 	*history
-	rnd  *rand.Rand
-	slot int // of the operation
+	rnd     *rand.Rand
+	slot    int             // of the operation
+	durable map[string]bool // as it was declared at first
 }
 
 // newHistory makes a history of n operations, and some before that give them
@@ -59,7 +62,7 @@ type generator struct {
 // global prefetch, whose delivery has the lower tag, and, when a connection ends,
 // whether what returns from one of its channels goes to another one first.
 func newHistory(seed uint64, n int) *history {
-	g := &generator{rnd: rand.New(rand.NewPCG(seed, 3)), history: &history{seed: seed}}
+	g := &generator{rnd: rand.New(rand.NewPCG(seed, 3)), history: &history{seed: seed}, durable: map[string]bool{}}
 	g.wide = g.rnd.IntN(3) == 0
 	g.alone = g.rnd.IntN(2) == 0
 	g.slots, g.homes = []int{0, 0, 1, 1}, []string{"q0", "q1", "q0", "q1"}
@@ -101,10 +104,12 @@ var kinds = map[string]string{"e0": "direct", "e1": "topic", "e2": "headers", "e
 
 func (g *generator) setUp() {
 	for _, name := range []string{"q0", "q1", "q2"} {
-		g.declareQueue(name, g.coin(), false, false, nil)
+		g.durable[name] = g.coin()
+		g.declareQueue(name, g.durable[name], false, false, nil)
 	}
 	for _, name := range []string{"e0", "e1", "e2", "e3"} {
-		g.declareExchange(name, kinds[name], g.coin(), false, false, nil)
+		g.durable[name] = g.coin()
+		g.declareExchange(name, kinds[name], g.durable[name], false, false, nil)
 		for range 2 {
 			g.bindQueue(pick(g, "q0", "q1", "q2"), name, g.key(), g.bindArgs())
 		}
@@ -140,9 +145,9 @@ func (p *player) actual(name string) string {
 
 func (g *generator) exchange() string {
 	if g.rarely() {
-		return pick(g, "", "amq.e", "amq.topic", "amq.headers", "nope", "e\n0", "e5")
+		return pick(g, "", "amq.e", "amq.topic", "amq.headers", "nope", "e\n0", "e4", "e4", "e5")
 	}
-	return pick(g, "e0", "e1", "e2", "e3", "e4")
+	return pick(g, "e0", "e1", "e2", "e3")
 }
 
 func (g *generator) key() string { return pick(g, "", "a", "a.b", "a.#", "b", "*.b", "q0") }
@@ -262,7 +267,15 @@ func (g *generator) publish() {
 		// nobody takes out what the broker would.
 		delete(m.msg.Headers, "BCC")
 	}
+	confirmed := g.modes[g.slot] == confirming && !g.rarely()
 	g.add(func(p *player, s *slot) {
+		if confirmed && !s.confirms {
+			s.confirms = true
+			if err := s.session.confirm(); err != nil {
+				p.result(s, err)
+				return
+			}
+		}
 		outcome, err := s.session.publish(m)
 		if s.session.end() == nil && outcome != "" {
 			p.see("%s", outcome)
@@ -301,28 +314,30 @@ func (g *generator) consume() {
 }
 
 func (g *generator) cancel() {
-	tag := pick(g, "c-0", "c-1", "c-2")
+	n := g.rnd.IntN(6)
 	requeue := !g.wide
 	g.add(func(p *player, s *slot) {
+		tag := "c-nobody"
+		if tags := slices.Sorted(maps.Keys(s.consumers)); n < len(tags) && tags[n] != nameless {
+			tag = tags[n]
+		}
 		stream := "to " + tag
-		var unsettled []uint64
-		for _, d := range s.held {
-			if d.stream == stream {
-				unsettled = append(unsettled, d.tag)
-			}
+		if !requeue {
+			delete(s.consumers, tag)
+			p.result(s, s.session.cancel(tag, nil))
+			return
 		}
-		if requeue {
-			// Leaving a loop returns all at once, and in no transaction. Elsewhere
-			// each message that returns makes room for another one.
-			if _, known := s.consumers[tag]; !known || s.tx || s.global && len(unsettled) > 1 {
-				p.see("there is nothing like it")
-				return
-			}
-			s.settled(func(d held) bool { return d.stream == stream })
+		// Leaving a loop returns all at once, and in no transaction. Elsewhere one
+		// method can do so if nothing else is held.
+		others := slices.ContainsFunc(s.held, func(d held) bool { return d.stream != stream })
+		if _, known := s.consumers[tag]; !known || s.tx || others {
+			p.see("there is nothing like it")
+			return
 		}
+		s.held = nil
 		delete(s.consumers, tag)
-		p.result(s, s.session.cancel(tag, requeue, unsettled))
-	}, "cancel %q requeue=%t", tag, requeue)
+		p.result(s, s.session.cancel(tag, func() error { return s.session.Nack(0, true, true) }))
+	}, "cancel consumer %d requeue=%t", n, requeue)
 }
 
 // which says what to settle.
@@ -390,29 +405,37 @@ func (g *generator) becomeMode() {
 	case confirming:
 		g.call(session.confirm, "confirm select")
 	case transactional:
-		g.add(func(p *player, s *slot) {
-			err := s.session.Tx()
-			s.tx = s.tx || err == nil
-			p.result(s, err)
-		}, "tx select")
+		g.add(func(p *player, s *slot) { p.result(s, s.txSelect()) }, "tx select")
 	}
 }
 
+func (s *slot) txSelect() error {
+	err := s.session.Tx()
+	s.tx = s.tx || err == nil
+	return err
+}
+
 func (g *generator) transaction() {
-	switch m := g.modes[g.slot]; {
-	case g.rnd.IntN(5) == 0:
+	if g.rnd.IntN(5) == 0 {
 		g.becomeMode()
-	case m != transactional && !g.rarely():
+		return
+	}
+	isOne := g.modes[g.slot] == transactional
+	if !isOne && !g.rarely() {
 		g.publish()
-	case g.rnd.IntN(3) == 0:
-		g.add(func(p *player, s *slot) {
-			s.rolledBack()
-			p.result(s, s.session.TxRollback())
-		}, "rollback")
-	default:
-		g.add(func(p *player, s *slot) {
+		return
+	}
+	commit := g.rnd.IntN(3) > 0
+	g.add(func(p *player, s *slot) {
+		switch {
+		case isOne && !s.tx: // it is a new channel
+			p.result(s, s.txSelect())
+		case commit:
 			s.uncommitted = nil
 			p.result(s, s.session.TxCommit())
-		}, "commit")
-	}
+		default:
+			s.rolledBack()
+			p.result(s, s.session.TxRollback())
+		}
+	}, "end the transaction, commit=%t", commit)
 }

@@ -238,9 +238,9 @@ func (s *nativeSession) consumers() int {
 }
 
 // cancel leaves a consumer's loop.
-func (s *nativeSession) cancel(tag string, requeue bool, _ []uint64) error {
+func (s *nativeSession) cancel(tag string, requeue func() error) error {
 	stop := s.stops[tag]
-	if !requeue || stop == nil {
+	if requeue == nil || stop == nil {
 		return errNoWords
 	}
 	delete(s.stops, tag)

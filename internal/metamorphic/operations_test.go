@@ -66,10 +66,7 @@ func (g *generator) qos() {
 	if g.wide && g.rarely() {
 		size = 1
 	}
-	g.add(func(p *player, s *slot) {
-		s.global = global && count > 0
-		p.result(s, s.session.Qos(count, size, global))
-	}, "qos count=%d size=%d global=%t", count, size, global)
+	g.call(func(s session) error { return s.Qos(count, size, global) }, "qos count=%d size=%d global=%t", count, size, global)
 }
 
 func (g *generator) recover() {
@@ -87,9 +84,10 @@ func (g *generator) declare() {
 	case n < 2 && (g.wide || g.alone):
 		g.declareQueue(pick(g, "x0", "x1"), g.coin(), g.coin(), true, nil)
 	case n < 5:
-		g.declareQueue(g.queue(), g.coin(), g.rarely(), g.mayBeExclusive(), g.queueArgs())
+		name := g.queue()
+		g.declareQueue(name, g.durable[name] != g.rarely(), g.rarely(), g.mayBeExclusive(), g.queueArgs())
 	default:
-		name := g.exchange()
+		name := pick(g, g.exchange(), "e4")
 		kind := kinds[name]
 		if kind == "" || g.rarely() {
 			kind = pick(g, "direct", "topic", "fanout", "headers", "nope")
@@ -98,7 +96,7 @@ func (g *generator) declare() {
 		if g.rnd.IntN(4) == 0 {
 			args = amqp.Table{"alternate-exchange": pick[any](g, "e3", "e4", "nope", int32(1))}
 		}
-		g.declareExchange(name, kind, g.coin(), g.rnd.IntN(4) == 0, g.rarely(), args)
+		g.declareExchange(name, kind, g.durable[name] != g.rarely(), g.rnd.IntN(4) == 0, g.rarely(), args)
 	}
 }
 
@@ -141,7 +139,7 @@ func (g *generator) inspect() {
 }
 
 func (g *generator) remove() {
-	if ifUnused := g.coin(); g.rnd.IntN(3) == 0 {
+	if ifUnused := g.rnd.IntN(4) > 0; g.rnd.IntN(3) == 0 {
 		name := g.exchange()
 		g.call(func(s session) error { return s.ExchangeDelete(name, ifUnused, false) }, "delete exchange %q if-unused=%t", name, ifUnused)
 	} else {

@@ -56,7 +56,7 @@ type slot struct {
 	number, peer int
 	session      session
 	tx           bool
-	global       bool            // there is a prefetch that consumers share
+	confirms     bool
 	consumers    map[string]bool // whether they acknowledge, by tag
 	held         []held          // deliveries to settle, by tag
 	uncommitted  []held          // settled in a transaction

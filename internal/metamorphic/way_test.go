@@ -105,9 +105,10 @@ type session interface {
 	publish(p publish) (outcome string, err error)
 	confirm() error
 	consume(c consume) error
-	// cancel takes a consumer away. With requeue what it was given and did not
-	// settle returns to its queue; unsettled are the tags of that.
-	cancel(tag string, requeue bool, unsettled []uint64) error
+	// cancel takes a consumer away. With requeue, what it was given and did not
+	// settle returns to its queue, for which requeue is called where it does not do
+	// so anyway.
+	cancel(tag string, requeue func() error) error
 	// end is why the channel has ended, nil while it is open.
 	end() error
 }
