@@ -116,6 +116,9 @@ func (g *generator) setUp() {
 	}
 	for g.slot = range g.slots {
 		g.becomeMode()
+		if g.rnd.IntN(3) == 0 {
+			g.qos()
+		}
 		if g.coin() {
 			g.consume()
 		}
