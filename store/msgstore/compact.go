@@ -115,6 +115,7 @@ func (r *rewrite) choose() bool {
 		return true
 	}
 	p := r.p
+	r.weight, r.before = int64(p.alive), int64(p.bytes)
 	r.key = appendPackKey(nil, r.q.id, p.id, 0)
 	r.keep = makeBitmap(p.n)
 	for slot := range p.n {
@@ -122,7 +123,6 @@ func (r *rewrite) choose() bool {
 			r.keep.set(slot)
 		}
 	}
-	r.weight, r.before = p.alive, p.bytes
 	p.flags |= packRewriting
 	return true
 }
@@ -165,7 +165,7 @@ func (g *group) rewrite(r rewrite) {
 		m := r.p.extend()
 		r.q.mu.Unlock()
 		r.held = m.held
-		m.held, r.p.bytes = max(r.weight, 1), r.weight
+		m.held, r.p.bytes = max(r.weight, 1), uint32(r.weight)
 		g.listDirty(r.q, r.p)
 	}
 	g.s.bytes -= r.before - r.weight
@@ -179,7 +179,7 @@ func (r *rewrite) takeBack() {
 		r.shared.store.bytes += r.before - r.weight
 		return
 	}
-	r.p.bytes = r.before
+	r.p.bytes = uint32(r.before)
 	r.q.s.bytes += r.before - r.weight
 	if r.p.more != nil {
 		r.p.more.held = r.held

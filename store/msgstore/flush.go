@@ -153,7 +153,7 @@ func (g *group) succeed() {
 	s := g.s
 	g.atomsWritten = g.atomic
 	for _, d := range g.fresh {
-		s.bytes += d.p.bytes
+		s.bytes += int64(d.p.bytes)
 	}
 	for _, d := range g.dirty {
 		p := d.p
@@ -163,15 +163,16 @@ func (g *group) succeed() {
 		}
 		if p.live > 0 {
 			p.flags |= packStated
-			s.dead += p.bytes - p.alive - p.counted
-			p.counted = p.bytes - p.alive
+			s.count(p)
 			if p.isSparse() {
 				s.sparse = append(s.sparse, sparse{q: d.q, p: p})
 			}
 			continue
 		}
-		s.bytes -= p.bytes
-		s.dead -= p.counted
+		s.bytes -= int64(p.bytes)
+		if p.more != nil {
+			s.dead -= int64(p.more.counted)
+		}
 		d.q.mu.Lock()
 		d.q.index.drop(p)
 		d.q.mu.Unlock()
@@ -205,6 +206,14 @@ func (g *group) succeed() {
 		if s.opts.OnNoSpace != nil {
 			s.opts.OnNoSpace(nil)
 		}
+	}
+}
+
+// count brings the weight of the dead up to date.
+func (s *Store) count(p *pack) {
+	if p.more != nil {
+		s.dead += p.dead() - int64(p.more.counted)
+		p.more.counted = uint32(p.dead())
 	}
 }
 

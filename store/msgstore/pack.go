@@ -13,15 +13,15 @@ type pack struct {
 	id          uint64
 	first, last uint64 // positions
 	reach       uint64 // the highest last of this pack and those before it
-	bytes       int64  // weight of what the pack holds, dead or alive
-	alive       int64  // weight of what is alive, of the messages that are not shared
-	counted     int64  // of bytes - alive, what is in Store.dead
+	bytes       uint32 // weight of what the pack holds, dead or alive
+	alive       uint32 // weight of what is alive, of the messages that are not shared
 	n, live     uint32
 	parts       uint16
 	found       uint16    // parts that Open has seen
-	weight      uint8     // of each message, if more has no weights
+	weight      uint8     // of each message, if there are no weights
 	flags       packFlags // the committer's alone
 	gone        bool      // it is not in the index any more
+	weights     string    // an octet for each message; empty if uniform
 	more        *packMore
 }
 
@@ -39,13 +39,12 @@ func (p *pack) is(f packFlags) bool { return p.flags&f != 0 }
 
 type packMore struct {
 	offsets            []uint32 // of positions from first; nil if dense
-	weights            []uint8  // nil if uniform
 	removed, delivered bitmap
 	counts             map[uint32]uint32 // deliveries, where more than one
 	shared             []*sharedPack
 	refs               []sharedRef
 	held               int64  // as in state
-	entry              []byte // the I value, until the queue recovers
+	counted            uint32 // of bytes - alive, what is in Store.dead
 }
 
 // newPack makes a pack of its index entry. The shared packs are those of the
@@ -56,11 +55,11 @@ func newPack(id uint64, e *entry, shared []*sharedPack) *pack {
 	if e.sizes == nil {
 		p.weight = weigh(e.size)
 	} else {
-		m := p.extend()
-		m.weights = make([]uint8, e.n)
+		weights := make([]uint8, e.n)
 		for i, size := range e.sizes {
-			m.weights[i] = weigh(size)
+			weights[i] = weigh(size)
 		}
+		p.weights = string(weights)
 	}
 	if e.offsets != nil {
 		p.extend().offsets = e.offsets
@@ -85,12 +84,15 @@ func (p *pack) extend() *packMore {
 	return p.more
 }
 
-func (p *pack) weightOf(slot uint32) int64 {
-	if p.more != nil && p.more.weights != nil {
-		return weight(p.more.weights[slot])
+func (p *pack) weightOf(slot uint32) uint32 {
+	if p.weights != "" {
+		return uint32(weight(p.weights[slot]))
 	}
-	return weight(p.weight)
+	return uint32(weight(p.weight))
 }
+
+// dead is the weight of what the pack holds and was removed.
+func (p *pack) dead() int64 { return int64(p.bytes - p.alive) }
 
 func (p *pack) ref(slot uint32) sharedRef {
 	if p.more == nil || p.more.refs == nil {

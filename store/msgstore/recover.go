@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/warrenmq/warren/store"
@@ -133,7 +134,6 @@ func (l *loader) entry(key, value []byte) error {
 		shared = append(shared, p)
 	}
 	p := newPack(pid, e, shared)
-	p.extend().entry = bytes.Clone(value)
 	for slot, ref := range e.refs {
 		if ref.from != 0 {
 			if at := shared[ref.from-1]; !at.gone && int(ref.slot) >= len(at.refs) {
@@ -192,7 +192,7 @@ func (l *loader) state(key, value []byte) error {
 	m := p.extend()
 	m.delivered, m.counts, m.held = st.delivered, st.counts, st.held
 	if st.held > 0 {
-		p.bytes = max(st.held, p.alive)
+		p.bytes = max(uint32(min(st.held, int64(p.bytes))), p.alive)
 	}
 	return nil
 }
@@ -262,9 +262,8 @@ func (l *loader) finish() {
 	for _, q := range s.logs {
 		x := &q.index
 		for _, p := range x.packs {
-			s.bytes += p.bytes
-			p.counted = p.bytes - p.alive
-			s.dead += p.counted
+			s.bytes += int64(p.bytes)
+			s.count(p)
 			if p.live == 0 || p.is(packTransient) {
 				s.dropping = append(s.dropping, dirtyPack{q, p})
 			} else if p.isSparse() {
@@ -302,89 +301,127 @@ func (q *queue) recover(r read) {
 	r.recovered(err)
 }
 
+// report reads the index of the queue again, which is cheaper than to keep what
+// only this needs.
 func (q *queue) report(batch func([]store.Entry)) error {
 	q.mu.Lock()
 	packs := slices.Clone(q.index.packs)
 	q.mu.Unlock()
-	entries := make([]store.Entry, 0, recoveredBatch)
-	ordered := true
-	// emit reports what comes before position end, which needs not wait for the
-	// packs that follow.
-	emit := func(end uint64, all bool) {
-		if !ordered {
-			slices.SortFunc(entries, func(a, b store.Entry) int { return cmp.Compare(a.Seq, b.Seq) })
-			ordered = true
-		}
-		n := len(entries)
-		for !all && n > 0 && entries[n-1].Seq >= end {
-			n--
-		}
-		if n == 0 || n < recoveredBatch && !all || q.dropped.Load() {
-			return
-		}
-		out := entries[:n:n]
-		entries = append(make([]store.Entry, 0, recoveredBatch), entries[n:]...)
-		batch(out)
+	e := emitter{q: q, batch: batch}
+	inOrder := slices.IsSortedFunc(packs, func(a, b *pack) int { return cmp.Compare(a.id, b.id) })
+	if inOrder {
+		return e.scan(packs)
 	}
 	for i, p := range packs {
-		added, err := q.entries(p, entries)
+		err := q.s.kv.Get(appendEntryKey(nil, keyIndex, q.id, p.id), func(value []byte) error {
+			return e.add(p, value)
+		})
+		if errors.Is(err, store.ErrNotFound) && q.isGone(p) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
-		if n := len(entries); n > 0 && len(added) > n && added[n].Seq < added[n-1].Seq {
-			ordered = false
-		}
-		entries = added
-		if len(entries) >= recoveredBatch {
-			if i+1 < len(packs) {
-				emit(packs[i+1].first, false)
-			}
+		if i+1 < len(packs) {
+			e.emit(packs[i+1].first)
 		}
 	}
-	emit(0, true)
+	e.emit(math.MaxUint64)
 	return nil
 }
 
-// entries appends the living messages of a pack.
-func (q *queue) entries(p *pack, out []store.Entry) ([]store.Entry, error) {
-	q.mu.Lock()
-	var raw []byte
-	if p.more != nil {
-		raw, p.more.entry = p.more.entry, nil
-	}
-	gone := p.gone || p.live == 0
-	q.mu.Unlock()
-	if gone {
-		return out, nil
-	}
-	if raw == nil { // not the first time
-		err := q.s.kv.Get(appendEntryKey(nil, keyIndex, q.id, p.id), func(v []byte) error {
-			raw = bytes.Clone(v)
-			return nil
-		})
-		if err != nil {
-			return out, err
-		}
-	}
-	e, err := readEntry(raw)
-	if err != nil {
-		return out, err
-	}
+func (q *queue) isGone(p *pack) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	return p.gone
+}
+
+// emitter puts entries into order and hands them on in batches.
+type emitter struct {
+	q        *queue
+	batch    func([]store.Entry)
+	entries  []store.Entry
+	disorder bool
+}
+
+// scan reports packs whose ids ascend like their positions.
+func (e *emitter) scan(packs []*pack) error {
+	from := appendEntryKey(nil, keyIndex, e.q.id, 0)
+	to := after(keyIndex)
+	if e.q.id < math.MaxUint64 {
+		to = appendEntryKey(nil, keyIndex, e.q.id+1, 0)
+	}
+	err := e.q.s.kv.Scan(from, to, false, func(key, value []byte) error {
+		_, id, _, _ := parseEntryKey(key)
+		for len(packs) > 0 && packs[0].id < id {
+			packs = packs[1:]
+		}
+		if len(packs) == 0 || packs[0].id != id {
+			return nil // of this run, or about to be deleted
+		}
+		if err := e.add(packs[0], value); err != nil {
+			return err
+		}
+		if packs = packs[1:]; len(packs) > 0 {
+			e.emit(packs[0].first)
+		}
+		return nil
+	})
+	if err == nil {
+		e.emit(math.MaxUint64)
+	}
+	return err
+}
+
+// emit reports what comes before a position that all that follow come behind,
+// if it is enough for a batch or all that there is.
+func (e *emitter) emit(end uint64) {
+	if end < math.MaxUint64 && len(e.entries) < recoveredBatch {
+		return
+	}
+	if e.disorder {
+		slices.SortFunc(e.entries, func(a, b store.Entry) int { return cmp.Compare(a.Seq, b.Seq) })
+		e.disorder = false
+	}
+	n := len(e.entries)
+	for end < math.MaxUint64 && n > 0 && e.entries[n-1].Seq >= end {
+		n--
+	}
+	if n == 0 || e.q.dropped.Load() {
+		return
+	}
+	out := e.entries[:n:n]
+	e.entries = append(make([]store.Entry, 0, max(recoveredBatch, len(e.entries)-n)), e.entries[n:]...)
+	e.batch(out)
+}
+
+// add takes the living messages of a pack.
+func (e *emitter) add(p *pack, value []byte) error {
+	in, err := readEntry(value)
+	if err != nil {
+		return fmt.Errorf("key %x: %w", appendEntryKey(nil, keyIndex, e.q.id, p.id), err)
+	}
+	e.q.mu.Lock()
+	defer e.q.mu.Unlock()
+	if p.gone || p.n != in.n {
+		return nil
+	}
 	for slot := range p.n {
 		if p.removed(slot) {
 			continue
 		}
 		d := p.deliveries(slot)
-		entry := store.Entry{Seq: e.seq(slot), Size: int(e.sizeOf(slot)), Deliveries: d, Redelivered: d > 0}
-		if e.priorities != nil {
-			entry.Priority = e.priorities[slot]
+		entry := store.Entry{Seq: in.seq(slot), Size: int(in.sizeOf(slot)), Deliveries: d, Redelivered: d > 0}
+		if in.priorities != nil {
+			entry.Priority = in.priorities[slot]
 		}
-		if e.expiries != nil {
-			entry.Expiry = e.expiries[slot]
+		if in.expiries != nil {
+			entry.Expiry = in.expiries[slot]
 		}
-		out = append(out, entry)
+		if n := len(e.entries); n > 0 && e.entries[n-1].Seq > entry.Seq {
+			e.disorder = true
+		}
+		e.entries = append(e.entries, entry)
 	}
-	return out, nil
+	return nil
 }
