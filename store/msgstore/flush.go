@@ -301,6 +301,7 @@ func (s *Store) fullUp(err error) {
 func (s *Store) breakDown(err error) {
 	s.mu.Lock()
 	s.failed = err
+	s.in.retry = true // for those who wait behind an atom
 	s.mu.Unlock()
 	if s.opts.OnError != nil {
 		s.opts.OnError(err)

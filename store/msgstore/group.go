@@ -13,7 +13,7 @@ import (
 const maxGroup = 8 << 20
 
 // keptBuffer is the largest buffer that is kept for the next group.
-const keptBuffer = maxGroup + maxGroup/4
+const keptBuffer = 2 * maxGroup
 
 // group collects the changes of one Apply.
 //

@@ -56,8 +56,8 @@ func (s *Store) void(q *queue) {
 			var why error
 			if _, complete := s.atoms[op.Atom]; complete {
 				why = op.Atom.Err()
-			} else if s.ending {
-				why = ErrClosed
+			} else if s.ending || s.failed != nil {
+				why = cmp.Or(s.failed, ErrClosed)
 			}
 			if why == nil {
 				continue
