@@ -198,3 +198,47 @@ func TestAnAtomWhoseIndexDoesNotFitFailsAlone(t *testing.T) {
 	require.Equal(t, 1, kv.count(keyPack))
 	require.False(t, errors.Is(s.Failed(), ErrTooLarge))
 }
+
+// TestManyAtomsAtOnceAreMoreThanOneGroup has more atoms complete in one round
+// than fit into an Apply, one after the other and across each other.
+func TestManyAtomsAtOnceAreMoreThanOneGroup(t *testing.T) {
+	t.Parallel()
+	kv := newFakeKV()
+	s := open(t, kv, Options{})
+	var ops []store.Op
+	for i := range 400 {
+		ops = append(ops, appendOp(uint64(i), strings.Repeat("o", i)))
+		if i%4 == 3 {
+			require.NoError(t, wait(s.Log(1), ops...))
+			ops = nil
+		}
+	}
+	require.NoError(t, s.Close())
+	kv = kv.reopen(kv.m)
+	kv.limits = store.Limits{MaxBytes: 3000, MaxChanges: 100}
+	s = open(t, kv, Options{PackSize: 500})
+	let := kv.holdUp(s)
+	var c collector
+	var atoms []*store.Atom
+	for i := range uint64(400) {
+		a := store.NewAtom(2)
+		atoms = append(atoms, a)
+		s.Log(1).Submit([]store.Op{in(a, removeOp(i))}, c.done("1"))
+		s.Log(2).Submit([]store.Op{in(a, appendOp(i, "moved"))}, c.done("2"))
+	}
+	// These two cannot be parted.
+	a, b := store.NewAtom(2), store.NewAtom(2)
+	s.Log(1).Submit([]store.Op{in(a, appendOp(1000, "a")), in(b, appendOp(1001, "b"))}, c.done("1"))
+	s.Log(2).Submit([]store.Op{in(b, appendOp(1000, "b")), in(a, appendOp(1001, "a"))}, c.done("2"))
+	for _, a := range append(atoms, b, a) {
+		a.Leave()
+		a.Leave()
+	}
+	let()
+	require.NoError(t, s.Close())
+	require.Len(t, c.got, 802)
+	require.NotContains(t, strings.Join(c.got, " "), "failed")
+	s = open(t, kv, Options{})
+	require.Len(t, recovered(t, s.Log(1)), 2)
+	require.Len(t, recovered(t, s.Log(2)), 402)
+}

@@ -24,7 +24,7 @@ func (s *Store) commit() {
 func (s *Store) take() (in inbox, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	backlog := len(s.dropping)+len(s.garbage)+len(s.unsaved) > 0 && !s.noSpace && s.failed == nil
+	backlog := (s.more || len(s.dropping)+len(s.garbage)+len(s.unsaved) > 0) && !s.noSpace && s.failed == nil
 	for s.in.empty() && !backlog {
 		if s.closing {
 			if s.ending || len(s.queues) == 0 && len(s.unsaved) == 0 {

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -344,7 +346,7 @@ var smallOptions = Options{PackSize: 600, ShareFrom: 40, CompactFrom: 1}
 
 func TestEveryCrashLeavesWhatANumberOfOpsMake(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(12) {
+	for seed := range seeds(12) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			kv := smallKV()
@@ -458,19 +460,90 @@ func TestAFullMediumForgetsAppendsAndNothingElse(t *testing.T) {
 				h.check(n, im, false, true)
 			}
 		}
-		// All was carried out in the end, but for appends that failed.
-		s := open(t, kv.reopen(kv.m), Options{})
-		for i, q := range h.queues {
-			got := map[uint64]bool{}
-			for _, e := range recovered(t, s.Log(q.id)) {
-				require.Contains(t, q.live, e.Seq, "fail %d: queue %d", fail, q.id)
-				got[e.Seq] = true
-			}
-			for _, op := range q.ops {
-				_, live := q.live[op.seq]
-				if op.kind == store.Append && live && (op.atom != nil || h.answers[i].done[op.submit]) {
-					require.True(t, got[op.seq], "fail %d: queue %d lost %d", fail, q.id, op.seq)
+		h.checkFinal(fmt.Sprint("fail ", fail))
+	}
+}
+
+// seeds is how many histories a test tries: MSGSTORE_SEEDS, or n without it.
+func seeds(n uint64) uint64 {
+	if v, err := strconv.ParseUint(os.Getenv("MSGSTORE_SEEDS"), 10, 64); err == nil {
+		return v
+	}
+	return n
+}
+
+// TestAMediumThatIsFullNowAndThen lets groups fail at random, drops queues
+// meanwhile, and looks at all that is left.
+func TestAMediumThatIsFullNowAndThen(t *testing.T) {
+	t.Parallel()
+	for seed := range seeds(8) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			kv := smallKV()
+			h := newHistory(t, seed+1000, kv, smallOptions)
+			fate := rand.New(rand.NewPCG(seed, 2))
+			full := false
+			kv.before = func(int) error {
+				if fate.IntN(8) == 0 {
+					full = !full
 				}
+				if full {
+					return store.ErrNoSpace
+				}
+				return nil
+			}
+			for i := range 300 {
+				h.step()
+				if h.rnd.IntN(10) == 0 {
+					_ = h.s.Sync(t.Context())
+				}
+				if i == 200 {
+					h.mu.Lock()
+					h.queues[0].dropped = true
+					h.mu.Unlock()
+					h.queues[0].log.Drop()
+				}
+			}
+			_ = h.s.Sync(t.Context())
+			kv.mu.Lock()
+			kv.before = nil
+			kv.mu.Unlock()
+			h.s.Retry()
+			compacted(t, h.s)
+			require.NoError(t, h.s.Close())
+			h.order()
+			for n, im := range h.images {
+				if n%9 == 0 || n == len(h.images)-1 {
+					h.check(n, im, false, true)
+				}
+			}
+			h.checkFinal(fmt.Sprint("seed ", seed))
+			r, err := Check(kv, func(err error) { t.Error(err) })
+			require.NoError(t, err)
+			require.Zero(t, r.Orphans)
+		})
+	}
+}
+
+// checkFinal checks that all was carried out in the end, but for appends that
+// failed.
+func (h *history) checkFinal(what string) {
+	t := h.t
+	s := open(t, h.kv.reopen(h.kv.m), Options{})
+	for i, q := range h.queues {
+		if q.dropped {
+			require.Empty(t, recovered(t, s.Log(q.id)), what)
+			continue
+		}
+		got := map[uint64]bool{}
+		for _, e := range recovered(t, s.Log(q.id)) {
+			require.Contains(t, q.live, e.Seq, "%s: queue %d", what, q.id)
+			got[e.Seq] = true
+		}
+		for _, op := range q.ops {
+			_, live := q.live[op.seq]
+			if op.kind == store.Append && live && (op.atom != nil || h.answers[i].done[op.submit]) {
+				require.True(t, got[op.seq], "%s: queue %d lost %d", what, q.id, op.seq)
 			}
 		}
 	}

@@ -213,12 +213,14 @@ func (p *pack) stateSize() int64 {
 // Mostly their positions do not overlap; they do where messages are appended
 // later than others that come behind them.
 type index struct {
-	packs []*pack
-	gone  int // packs that are still in the list but gone
+	packs   []*pack
+	gone    int    // packs that are still in the list but gone
+	largest uint32 // the most messages that a pack has had
 }
 
 // add puts a pack in its place.
 func (x *index) add(p *pack) {
+	x.largest = max(x.largest, p.n)
 	i := x.upper(p.first)
 	x.packs = slices.Insert(x.packs, i, p)
 	x.reach(i)

@@ -16,6 +16,7 @@ const cancelled store.OpKind = 0
 // wait, as one.
 func (s *Store) prepare() {
 	atoms := false
+	s.more = false
 	for _, q := range s.queues {
 		q.plain = position{submit: len(q.taken)}
 		q.ready = q.plain
@@ -73,42 +74,89 @@ func (s *Store) void(q *queue) {
 // ops is behind one that is not ready; so what is not ready spreads until
 // nothing changes. What remains is written in one Apply, in which the order in
 // which atoms cross each other does not matter.
+//
+// For it to fit into one, atoms beyond a budget wait for the next round, unless
+// they hold each other up so that there would be none.
 func (s *Store) cut() {
-	waiting := map[*store.Atom]struct{}{}
-	for changed := true; changed; {
-		changed = false
-		for _, q := range s.queues {
-			if !hasAtoms(q.taken) {
-				continue
-			}
-			q.plain = position{submit: len(q.taken)}
-			q.ready = q.plain
-			first, blocked := true, false
-			for i := range q.taken {
-				if !q.taken[i].hasAtoms {
-					continue
+	for budget := s.group.limit.MaxBytes / 2; ; budget *= 2 {
+		waiting := map[*store.Atom]struct{}{}
+		s.more = s.overBudget(budget, waiting)
+		for s.spread(waiting) {
+		}
+		if !s.more || slices.ContainsFunc(s.queues, func(q *queue) bool { return q.ready != position{} }) {
+			return
+		}
+	}
+}
+
+// overBudget adds the atoms to waiting that are complete and for which there is
+// no room, and reports whether there are any.
+func (s *Store) overBudget(budget int64, waiting map[*store.Atom]struct{}) (over bool) {
+	// A change costs an entry's key at least, by which the number of changes is
+	// kept within limits, too.
+	perChange := max(changeSlack, s.limits.MaxBytes/int64(max(s.limits.MaxChanges, 1))*2)
+	admitted := map[*store.Atom]struct{}{}
+	used := int64(0)
+	for _, q := range s.queues {
+		first := true
+		state := stateSize(q.index.largest, 1) + perChange
+		for i := range q.taken {
+			for j := range q.taken[i].ops {
+				op := &q.taken[i].ops[j]
+				if _, complete := s.atoms[op.Atom]; complete {
+					first = false
+					if _, in := admitted[op.Atom]; !in && used > budget {
+						waiting[op.Atom] = struct{}{}
+						over = true
+					} else {
+						admitted[op.Atom] = struct{}{}
+					}
 				}
-				for j := range q.taken[i].ops {
-					a := q.taken[i].ops[j].Atom
-					if a == nil {
-						continue
-					}
-					if first {
-						q.plain, first = position{i, j}, false
-					}
-					_, complete := s.atoms[a]
-					_, waits := waiting[a]
-					if !blocked && (!complete || waits) {
-						q.ready, blocked = position{i, j}, true
-					}
-					if blocked && !waits {
-						waiting[a] = struct{}{}
-						changed = true
-					}
+				switch {
+				case first || op.Kind == cancelled:
+				case op.Kind == store.Append:
+					used += slotSize + perChange
+				default:
+					used += state
 				}
 			}
 		}
 	}
+	return over
+}
+
+// spread finds how far each queue is ready if those atoms wait, and reports
+// whether that makes others wait.
+func (s *Store) spread(waiting map[*store.Atom]struct{}) (changed bool) {
+	for _, q := range s.queues {
+		q.plain = position{submit: len(q.taken)}
+		q.ready = q.plain
+		first, blocked := true, false
+		for i := range q.taken {
+			if !q.taken[i].hasAtoms {
+				continue
+			}
+			for j := range q.taken[i].ops {
+				a := q.taken[i].ops[j].Atom
+				if a == nil {
+					continue
+				}
+				if first {
+					q.plain, first = position{i, j}, false
+				}
+				_, complete := s.atoms[a]
+				_, waits := waiting[a]
+				if !blocked && (!complete || waits) {
+					q.ready, blocked = position{i, j}, true
+				}
+				if blocked && !waits {
+					waiting[a] = struct{}{}
+					changed = true
+				}
+			}
+		}
+	}
+	return changed
 }
 
 // sharing finds, in what is ready in a round, what cancels out and what is

@@ -260,6 +260,7 @@ func (l *loader) finish() {
 		for _, p := range x.packs {
 			s.bytes += int64(p.bytes)
 			s.count(p)
+			x.largest = max(x.largest, p.n)
 			if p.live == 0 || p.is(packTransient) {
 				s.dropping = append(s.dropping, dirtyPack{q, p})
 			} else if p.isSparse() {

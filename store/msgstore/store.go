@@ -102,6 +102,7 @@ type Store struct {
 	dead     int64                    // of that, what was removed
 	sharing  sharing
 	noSpace  bool
+	more     bool // atoms that are complete wait for the next round
 	lost     bool // changes that Close could not carry out
 	ending   bool // nobody completes an atom any more
 }
