@@ -43,6 +43,13 @@ func (b *Broker) userDeleted(name string) {
 // has rights in it yet. The error wraps ErrVHostExists, also while the one of that
 // name is being deleted, or ErrClosed.
 func (b *Broker) AddVHost(name string) error {
+	if err := b.addVHost(name); err != nil {
+		return err
+	}
+	return b.settled()
+}
+
+func (b *Broker) addVHost(name string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closing {
@@ -51,8 +58,13 @@ func (b *Broker) AddVHost(name string) error {
 	if _, leaving := b.leaving[name]; leaving || b.vhosts[name] != nil {
 		return fmt.Errorf("add vhost '%s': %w", name, ErrVHostExists)
 	}
-	v := newVHost(b, name)
+	var id uint64
+	if b.defs != nil {
+		id = b.defs.number()
+	}
+	v := newVHost(b, name, id)
 	b.vhosts[name] = v
+	v.define()
 	b.emit(func() Event { return VHostCreated{name} })
 	for _, x := range v.exchangesInfo() {
 		b.emit(func() Event { return ExchangeCreated{x} })
@@ -70,6 +82,10 @@ func (b *Broker) DeleteVHost(name string) error {
 	delete(b.limits, name)
 	if v != nil {
 		b.leaving[name] = struct{}{}
+		if b.defs != nil {
+			// First: without it a restart forgets everything that is in it.
+			b.defs.commit(undefine(vhostRecord{Name: name}))
+		}
 	}
 	b.mu.Unlock()
 	if v == nil {
@@ -82,7 +98,7 @@ func (b *Broker) DeleteVHost(name string) error {
 	b.emit(func() Event { return VHostDeleted{name} })
 	b.mu.Unlock()
 	b.closeConns(fmt.Sprintf("vhost '%s' is deleted", name), func(l *link) bool { return l.v == v })
-	return nil
+	return b.settled()
 }
 
 // VHosts gives the names of the virtual hosts in alphabetical order.
@@ -101,6 +117,13 @@ func (b *Broker) VHosts() []string {
 // takes the limit away. What is there already stays. The error wraps ErrNoVHost
 // or says that there is no such limit.
 func (b *Broker) SetVHostLimit(vhost string, limit VHostLimit, n int) error {
+	if err := b.setVHostLimit(vhost, limit, n); err != nil {
+		return err
+	}
+	return b.settled()
+}
+
+func (b *Broker) setVHostLimit(vhost string, limit VHostLimit, n int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	v := b.vhosts[vhost]
@@ -117,6 +140,7 @@ func (b *Broker) SetVHostLimit(vhost string, limit VHostLimit, n int) error {
 	default:
 		return fmt.Errorf("set limit %s of vhost '%s': no such limit", limit, vhost)
 	}
+	v.define()
 	b.emit(func() Event {
 		if n < 0 {
 			return VHostLimitCleared{VHost: vhost, Limit: limit}

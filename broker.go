@@ -2,6 +2,7 @@ package warren
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/warrenmq/warren/limiter"
 	"github.com/warrenmq/warren/queue"
 	"github.com/warrenmq/warren/reply"
+	"github.com/warrenmq/warren/store/msgstore"
 )
 
 // Broker is a message broker. Its methods may be called from any goroutine.
@@ -27,6 +29,16 @@ type Broker struct {
 	alarms        limiter.Alarms
 	alarming      sync.Mutex // held while an alarm changes, so that events are in order
 	events        events
+
+	// With Options.Store:
+	ms          *msgstore.Store
+	defs        *definitions
+	authNoted   []msgstore.Definition // of the change under way; guarded by auth's lock
+	noSpace     atomic.Bool           // the store said so last
+	diskWakes   chan struct{}
+	diskShort   bool // the disk's alarm is set; belongs to watchDisk
+	storeClosed sync.Once
+	storeErr    error
 
 	mu        sync.Mutex
 	vhosts    map[string]*vhost
@@ -54,9 +66,10 @@ type link struct {
 	announced   bool // listeners were told that it is open
 }
 
-// New makes a broker that is ready when New returns. It holds no goroutine, file
-// or socket until it is asked to serve, but for one goroutine with
-// Options.MemoryLimit.
+// New makes a broker that is ready when New returns. It holds no goroutine, file or
+// socket until it is asked to serve, unless Options ask for it: a MemoryLimit is a
+// goroutine, a Store some. With a Store the broker has everything durable that was
+// left in it, and owns it from then on; if New fails, it is the caller's again.
 func New(o Options) (*Broker, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -81,23 +94,42 @@ func New(o Options) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("warren: Options.Interceptors: %w", err)
 	}
-	b.auth = auth.New(auth.Options{LoopbackUsers: o.LoopbackUsers, UserDeleted: b.userDeleted, Changed: b.authChanged})
-	b.vhosts[auth.DefaultVHost] = newVHost(b, auth.DefaultVHost)
-	if !o.NoDefaultUser {
-		if err := b.auth.AddDefaultUser(); err != nil {
-			return nil, fmt.Errorf("warren: add the default user: %w", err)
-		}
-	}
+	b.auth = auth.New(auth.Options{
+		LoopbackUsers: o.LoopbackUsers, UserDeleted: b.userDeleted,
+		Changed: b.authChanged, Done: b.authDone, Settled: b.authSettled,
+	})
 	b.connConfig = connection.Config{
 		Broker: gate{b}, Logger: o.Logger, ServerProperties: serverProperties(),
 		ChannelMax: o.ChannelMax, FrameMax: o.FrameMax, Heartbeat: uint16(o.Heartbeat.Seconds()),
 		HandshakeTimeout: o.HandshakeTimeout, MaxMessageSize: o.MaxMessageSize, MaxUnsent: o.MaxUnsent,
 		Interceptors: interceptors, Alarms: &b.alarms, Go: b.start,
 	}
+	if o.Store != nil {
+		err = b.openStore()
+	} else {
+		err = b.begin()
+	}
+	if err != nil {
+		return nil, err
+	}
 	if o.MemoryLimit > 0 {
 		b.watch(MemoryAlarm, memoryInterval, memoryShort(o.MemoryLimit, heapInUse))
 	}
 	return b, nil
+}
+
+// begin makes what a new broker has: the virtual host "/" and the user guest.
+func (b *Broker) begin() error {
+	if err := b.AddVHost(auth.DefaultVHost); err != nil {
+		return fmt.Errorf("warren: %w", err)
+	}
+	if b.opts.NoDefaultUser {
+		return nil
+	}
+	if err := b.auth.AddDefaultUser(); err != nil {
+		return fmt.Errorf("warren: add the default user: %w", err)
+	}
+	return nil
 }
 
 // start starts a goroutine of the broker, unless it is closing.
@@ -113,7 +145,8 @@ func (b *Broker) start(f func()) bool {
 
 // Shutdown ends the broker in order: it accepts nothing new, closes connections
 // with 320 CONNECTION_FORCED, and waits until all have ended. When ctx ends
-// first, the rest is cut off and ctx's error returned. It is idempotent.
+// first, the rest is cut off and ctx's error returned. What was confirmed is durable
+// and the store closed in any case. It is idempotent.
 func (b *Broker) Shutdown(ctx context.Context) error {
 	conns := b.beginClosing()
 	for _, c := range conns {
@@ -126,10 +159,11 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 	}
 	b.running.Wait()
 	b.events.close()
-	return err
+	return errors.Join(err, b.closeStore())
 }
 
-// Close ends the broker at once: connections are cut off. It is idempotent.
+// Close ends the broker at once: connections are cut off. What was confirmed is
+// durable, and the store is closed. It is idempotent.
 func (b *Broker) Close() error {
 	conns := b.beginClosing()
 	for _, c := range conns {
@@ -140,7 +174,7 @@ func (b *Broker) Close() error {
 	}
 	b.running.Wait()
 	b.events.close()
-	return nil
+	return b.closeStore()
 }
 
 // beginClosing sees that nothing new starts, and gives the connections there are.

@@ -16,7 +16,7 @@ func TestWithoutAListenerEventsCostNothing(t *testing.T) {
 	b, err := New(Options{})
 	require.NoError(t, err)
 	defer b.Close()
-	w := watch{b, "/"}
+	w := watch{b, b.vhosts["/"]}
 	ch := new(channel.Channel)
 	u, _ := b.auth.User(auth.DefaultUser)
 	n := testing.AllocsPerRun(100, func() {

@@ -12,6 +12,7 @@ import (
 	"github.com/warrenmq/warren/intercept"
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/queue"
+	"github.com/warrenmq/warren/store"
 )
 
 // Options says what a broker is made of. The zero value is a broker in memory
@@ -55,6 +56,19 @@ type Options struct {
 	// LoopbackUsers may connect from this machine only: guest if nil, nobody if
 	// empty and not nil.
 	LoopbackUsers []string
+	// Store keeps what is durable; nil keeps nothing, and everything is in memory.
+	// The broker closes it. See store/badgerstore.
+	Store store.Store
+	// OnStoreError is told the error after which Store keeps nothing any more, once
+	// and on a goroutine of its own; see Broker.Health. It may close the broker.
+	OnStoreError func(error)
+	// QueueMemory is how much of its messages each durable queue keeps in memory;
+	// what is beyond waits in the Store. 8192 messages and 8 MiB where zero.
+	QueueMemory queue.Bounds
+	// FreeDiskLimit is how many octets must be free on the Store's medium, beside
+	// what it keeps in reserve, for publishers not to be blocked: 50 MB if 0, as in
+	// RabbitMQ.
+	FreeDiskLimit int64
 	// NoDefaultUser leaves out the user guest.
 	NoDefaultUser bool
 }
@@ -69,6 +83,7 @@ const (
 	defaultMaxMessageSize   = 128 << 20
 	maxMaxMessageSize       = 512 << 20
 	defaultMaxUnsent        = 128 << 10
+	defaultFreeDisk         = 50_000_000
 )
 
 // withDefaults fills in what was left zero, and refuses what cannot be.
@@ -82,6 +97,7 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.HandshakeTimeout, defaultHandshakeTimeout)
 	setDefault(&o.MaxMessageSize, defaultMaxMessageSize)
 	setDefault(&o.MaxUnsent, defaultMaxUnsent)
+	setDefault(&o.FreeDiskLimit, defaultFreeDisk)
 	switch {
 	case o.FrameMax < minFrameMax:
 		return o, fmt.Errorf("warren: Options.FrameMax is %d, below AMQP's minimum of %d", o.FrameMax, minFrameMax)

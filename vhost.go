@@ -11,12 +11,14 @@ import (
 	"github.com/warrenmq/warren/internal/pmap"
 	"github.com/warrenmq/warren/queue"
 	"github.com/warrenmq/warren/reply"
+	"github.com/warrenmq/warren/store/msgstore"
 )
 
 // vhost is one virtual host: its exchanges, and its queues by name. Looking one
 // up takes no lock.
 type vhost struct {
 	name      string
+	id        uint64 // in definitions; 0 if nothing is kept
 	b         *Broker
 	exchanges *exchange.Topology
 	queues    atomic.Pointer[pmap.Map[string, *exchange.Destination]]
@@ -25,13 +27,18 @@ type vhost struct {
 	exclusive map[uint64]map[*queue.Host]struct{}
 	maxQueues int // negative is unlimited
 	deleted   bool
+
+	// noted is what the change under way changes in the definitions; guarded by
+	// the topology's lock.
+	noted []msgstore.Definition
 }
 
-func newVHost(b *Broker, name string) *vhost {
-	v := &vhost{name: name, b: b, exclusive: map[uint64]map[*queue.Host]struct{}{}, maxQueues: -1}
+// newVHost makes a virtual host; id is its number in the definitions.
+func newVHost(b *Broker, name string, id uint64) *vhost {
+	v := &vhost{name: name, id: id, b: b, exclusive: map[uint64]map[*queue.Host]struct{}{}, maxQueues: -1}
 	v.queues.Store(&pmap.Map[string, *exchange.Destination]{})
 	v.exchanges = exchange.NewTopology(name, b.exchangeTypes, v.destination)
-	v.exchanges.Watch(watch{b, name})
+	v.exchanges.Watch(watch{b, v})
 	return v
 }
 
@@ -46,15 +53,17 @@ func (v *vhost) destination(name string) *exchange.Destination {
 func (v *vhost) Name() string                  { return v.name }
 func (v *vhost) Exchanges() *exchange.Topology { return v.exchanges }
 func (v *vhost) QueueTypes() *queue.Types      { return v.b.queueTypes }
-func (v *vhost) Watcher() channel.Watcher      { return watch{v.b, v.name} }
+func (v *vhost) Watcher() channel.Watcher      { return watch{v.b, v} }
 
 func (v *vhost) Queue(name string) (*queue.Host, bool) {
 	d, ok := v.queues.Load().Get(name)
 	if !ok {
 		return nil, false
 	}
-	return d.Target.(*queue.Host), true
+	return queueOf(d), true
 }
+
+func queueOf(d *exchange.Destination) *queue.Host { return d.Target.(*queue.Host) }
 
 func (v *vhost) noQueue(name string) error {
 	return reply.Errorf(reply.NotFound, "no queue '%s' in vhost '%s'", name, v.name)
@@ -81,11 +90,11 @@ func (v *vhost) DeclareQueue(s queue.Spec) (h *queue.Host, created bool, err err
 	}
 	// The type's own code runs here, so no lock is held; a queue that lost the
 	// race for its name goes away unseen.
-	h, err = queue.NewHost(t, s, queue.HostEnv{Go: v.b.start, Gone: v.queueGone})
-	if err != nil {
+	env, log := v.hostEnv(s, 0)
+	if h, err = queue.NewHost(t, s, env); err != nil {
 		return nil, false, err
 	}
-	other, err := v.add(h)
+	other, err := v.add(h, log)
 	if other == h {
 		return h, true, nil
 	}
@@ -96,8 +105,8 @@ func (v *vhost) DeclareQueue(s queue.Spec) (h *queue.Host, created bool, err err
 }
 
 // add makes a queue known by its name, unless there is another of that name,
-// which it gives then.
-func (v *vhost) add(h *queue.Host) (*queue.Host, error) {
+// which it gives then. log is the number of its log.
+func (v *vhost) add(h *queue.Host, log uint64) (*queue.Host, error) {
 	s := h.Spec()
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -105,10 +114,15 @@ func (v *vhost) add(h *queue.Host) (*queue.Host, error) {
 		return nil, reply.Errorf(reply.NotAllowed, "vhost %s not found", v.name)
 	}
 	if d, ok := v.queues.Load().Get(s.Name); ok {
-		return d.Target.(*queue.Host), nil
+		return queueOf(d), nil
 	}
 	if err := v.checkQueueLimit(s.Name); err != nil {
 		return nil, err
+	}
+	if s.Durable && v.b.defs != nil {
+		// Before anybody can publish to it: what is in it must not be durable
+		// before it is.
+		v.b.defs.commit(define(queueRecord{v.id, log, s}))
 	}
 	next := v.queues.Load().Set(s.Name, &exchange.Destination{Kind: exchange.KindQueue, Name: s.Name, Target: h})
 	v.queues.Store(&next)
@@ -171,7 +185,7 @@ func (v *vhost) delete() {
 	v.deleted = true
 	all := make([]*queue.Host, 0, v.queues.Load().Len())
 	for _, d := range v.queues.Load().All() {
-		all = append(all, d.Target.(*queue.Host))
+		all = append(all, queueOf(d))
 	}
 	v.mu.Unlock()
 	deleteAll(all)

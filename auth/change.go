@@ -20,8 +20,11 @@ const (
 
 // Change is one change of a Registry.
 type Change struct {
-	Kind            ChangeKind
-	User            string
+	Kind ChangeKind
+	User string
+	// Now is the user after a change of the user; nil if it was deleted, and for
+	// permissions.
+	Now             *User
 	VHost, Exchange string
 	Tags            []string
 	Limit           Limit
@@ -34,5 +37,21 @@ type Change struct {
 func (r *Registry) changed(c Change) {
 	if r.onChange != nil {
 		r.onChange(c)
+	}
+}
+
+// commit ends a change: it tells that all of it was told, unlocks mu, and waits
+// until it is settled. A failure to do so is put into err, unless it is nil or
+// says something else already.
+func (r *Registry) commit(err *error) {
+	if r.onDone != nil {
+		r.onDone()
+	}
+	r.mu.Unlock()
+	if r.settled == nil {
+		return
+	}
+	if unsettled := r.settled(); err != nil && *err == nil {
+		*err = unsettled
 	}
 }

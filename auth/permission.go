@@ -96,7 +96,7 @@ type topicRow struct {
 // SetPermissions sets what a user may do in a virtual host, in place of what he
 // might before. From its return on every check goes by it. An error wraps a
 // *PatternError or ErrNoUser, and then nothing has changed.
-func (r *Registry) SetPermissions(p Permission) error {
+func (r *Registry) SetPermissions(p Permission) (err error) {
 	n := &row{Permission: p}
 	for field, pattern := range [...]string{configure: p.Configure, write: p.Write, read: p.Read} {
 		m, err := compile(right(field), pattern)
@@ -106,7 +106,7 @@ func (r *Registry) SetPermissions(p Permission) error {
 		n.patterns[field] = m
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.commit(&err)
 	if _, ok := r.users[p.User]; !ok {
 		return noUser(p.User)
 	}
@@ -121,7 +121,7 @@ func (r *Registry) SetPermissions(p Permission) error {
 // SetPermissions.
 func (r *Registry) ClearPermissions(user, vhost string) bool {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.commit(nil)
 	at := place{user, vhost}
 	_, had := r.rows[at]
 	delete(r.rows, at)
@@ -161,7 +161,7 @@ func (r *Registry) ListPermissions() []Permission {
 // SetTopicPermissions limits a user's routing keys at one topic exchange, in
 // place of what limited him before. From its return on every check goes by it.
 // An error wraps a *PatternError or ErrNoUser, and then nothing has changed.
-func (r *Registry) SetTopicPermissions(p TopicPermission) error {
+func (r *Registry) SetTopicPermissions(p TopicPermission) (err error) {
 	n := &topicRow{TopicPermission: p}
 	patterns := [...]string{write: p.Write, read: p.Read}
 	for field := write; field <= read; field++ {
@@ -172,7 +172,7 @@ func (r *Registry) SetTopicPermissions(p TopicPermission) error {
 		n.patterns[field] = m
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.commit(&err)
 	if _, ok := r.users[p.User]; !ok {
 		return noUser(p.User)
 	}
@@ -197,7 +197,7 @@ func (p *TopicPermission) expand(pattern string) string {
 // were any.
 func (r *Registry) ClearTopicPermissions(user, vhost string, exchanges ...string) bool {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.commit(nil)
 	at := place{user, vhost}
 	before := r.topics[at]
 	left := maps.Clone(before)
@@ -237,7 +237,7 @@ func (r *Registry) ListTopicPermissions() []TopicPermission {
 // DeleteVHost forgets the permissions of everybody in a virtual host.
 func (r *Registry) DeleteVHost(vhost string) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.commit(nil)
 	r.clear(func(p place) bool { return p.vhost == vhost })
 }
 

@@ -45,6 +45,12 @@ type Options struct {
 	// locked: it must neither block nor call the registry. What it is given it may
 	// keep but not change.
 	Changed func(Change)
+	// Done, if set, is called after Changed was told all that belongs to one
+	// change, with the registry still locked, under the same rules.
+	Done func()
+	// Settled, if set, is called before a method that changes something returns,
+	// and may block. Its error is the method's, where it has one.
+	Settled func() error
 }
 
 // Registry is the users and permissions of one broker. It may be used by any
@@ -53,6 +59,8 @@ type Registry struct {
 	loopback    map[string]bool
 	userDeleted func(name string)
 	onChange    func(Change)
+	onDone      func()
+	settled     func() error
 	// nobody is the password of users who do not exist.
 	nobody PasswordHash
 
@@ -77,6 +85,8 @@ func New(o Options) *Registry {
 		loopback:    map[string]bool{},
 		userDeleted: o.UserDeleted,
 		onChange:    o.Changed,
+		onDone:      o.Done,
+		settled:     o.Settled,
 		nobody:      HashPassword(""),
 		users:       map[string]*User{},
 		rows:        map[place]*row{},
@@ -109,18 +119,18 @@ func (r *Registry) AddUser(name, password string, tags ...string) error {
 
 // AddUserHash is AddUser with a password that has been hashed before. With the
 // zero PasswordHash he cannot log in with a password.
-func (r *Registry) AddUserHash(name string, hash PasswordHash, tags ...string) error {
+func (r *Registry) AddUserHash(name string, hash PasswordHash, tags ...string) (err error) {
 	if name == "" {
 		return ErrBadName
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.commit(&err)
 	if _, ok := r.users[name]; ok {
 		return fmt.Errorf("user '%s': %w", name, ErrUserExists)
 	}
 	u := &User{name: name, tags: slices.Clone(tags), hash: hash}
 	r.users[name] = u
-	r.changed(Change{Kind: UserCreated, User: name, Tags: u.tags})
+	r.changed(Change{Kind: UserCreated, User: name, Now: u, Tags: u.tags})
 	return nil
 }
 
@@ -177,9 +187,9 @@ func (r *Registry) ClearLimit(name string, l Limit) error {
 }
 
 // change replaces a user by a changed copy; f says what it changed.
-func (r *Registry) change(name string, f func(*User) Change) error {
+func (r *Registry) change(name string, f func(*User) Change) (err error) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.commit(&err)
 	u, ok := r.users[name]
 	if !ok {
 		return noUser(name)
@@ -187,7 +197,7 @@ func (r *Registry) change(name string, f func(*User) Change) error {
 	changed := *u
 	c := f(&changed)
 	r.users[name] = &changed
-	c.User = name
+	c.User, c.Now = name, &changed
 	r.changed(c)
 	return nil
 }
@@ -195,25 +205,26 @@ func (r *Registry) change(name string, f func(*User) Change) error {
 // DeleteUser deletes a user and his permissions, then calls
 // Options.UserDeleted. An error wraps ErrNoUser.
 func (r *Registry) DeleteUser(name string) error {
-	if !r.deleteUser(name) {
-		return noUser(name)
+	err := r.deleteUser(name)
+	if errors.Is(err, ErrNoUser) {
+		return err
 	}
 	if r.userDeleted != nil {
 		r.userDeleted(name)
 	}
-	return nil
+	return err
 }
 
-func (r *Registry) deleteUser(name string) bool {
+func (r *Registry) deleteUser(name string) (err error) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.commit(&err)
 	if _, ok := r.users[name]; !ok {
-		return false
+		return noUser(name)
 	}
 	delete(r.users, name)
 	r.clear(func(p place) bool { return p.user == name })
 	r.changed(Change{Kind: UserDeleted, User: name})
-	return true
+	return nil
 }
 
 // User gives a user.

@@ -27,6 +27,9 @@ type VHost interface {
 	CheckQueueLimit(name string) error
 	// DeclareQueue gives the queue of that name, or makes it as specified.
 	DeclareQueue(s queue.Spec) (h *queue.Host, created bool, err error)
+	// Settled waits until everything that was declared, bound, unbound or deleted
+	// before is durable, as far as it is to be, and gives the error if it is not.
+	Settled() error
 	// Watcher hears of the channels in it; nil if nobody does.
 	Watcher() Watcher
 }

@@ -44,7 +44,7 @@ func (ch *Channel) DeclareExchange(d ExchangeDeclare) error {
 		Durable: d.Durable, AutoDelete: d.AutoDelete, Internal: d.Internal, Arguments: d.Arguments,
 	}
 	if x, ok := xs.Lookup(name); ok {
-		return xs.CheckEquivalent(x, s)
+		return ch.lasting(xs.CheckEquivalent(x, s))
 	}
 	if err := xs.CheckReserved(name); err != nil {
 		return err
@@ -61,7 +61,7 @@ func (ch *Channel) DeclareExchange(d ExchangeDeclare) error {
 		}
 	}
 	_, _, err := xs.Declare(s)
-	return err
+	return ch.lasting(err)
 }
 
 // DeleteExchange deletes an exchange; one that does not exist is fine.
@@ -80,7 +80,7 @@ func (ch *Channel) DeleteExchange(name string, ifUnused bool) error {
 		return err
 	}
 	_, err = xs.Delete(name, m.IfUnused)
-	return err
+	return ch.lasting(err)
 }
 
 // BindExchange is exchange.bind: what source routes with key goes to destination.
@@ -95,7 +95,7 @@ func (ch *Channel) BindExchange(destination, source, key string, args message.Ta
 		return err
 	}
 	_, err = ch.VHost.Exchanges().BindExchange(source, destination, m.RoutingKey, m.Arguments)
-	return err
+	return ch.lasting(err)
 }
 
 // UnbindExchange is exchange.unbind. A binding or exchange that does not exist
@@ -111,7 +111,7 @@ func (ch *Channel) UnbindExchange(destination, source, key string, args message.
 		return err
 	}
 	_, err = ch.VHost.Exchanges().UnbindExchange(source, destination, m.RoutingKey, m.Arguments)
-	return err
+	return ch.lasting(err)
 }
 
 func (ch *Channel) checkBindExchange(destination, source, key string) error {

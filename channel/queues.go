@@ -73,6 +73,9 @@ func (ch *Channel) DeclareQueue(d QueueDeclare) (QueueInfo, error) {
 			if errors.Is(err, reply.NotFound) {
 				continue // deleted meanwhile: then it is made anew
 			}
+			if err == nil && s.Durable {
+				err = ch.VHost.Settled() // it may have been made just now
+			}
 			return info, err
 		}
 		h, err := ch.createQueue(&s)
@@ -81,7 +84,10 @@ func (ch *Channel) DeclareQueue(d QueueDeclare) (QueueInfo, error) {
 		}
 		if h != nil {
 			ch.lastQueue = s.Name
-			return QueueInfo{Name: s.Name}, nil
+			if s.Durable {
+				err = ch.VHost.Settled()
+			}
+			return QueueInfo{Name: s.Name}, err
 		}
 	}
 }
@@ -143,7 +149,7 @@ func (ch *Channel) BindQueue(q, source, key string, args message.Table) error {
 		return err
 	}
 	_, err = ch.VHost.Exchanges().BindQueue(source, q, m.RoutingKey, m.Arguments, ch.allowOwner)
-	return err
+	return ch.lasting(err)
 }
 
 // UnbindQueue is queue.unbind. A binding, exchange or queue that does not exist
@@ -161,7 +167,15 @@ func (ch *Channel) UnbindQueue(q, source, key string, args message.Table) error 
 		return err
 	}
 	_, err = ch.VHost.Exchanges().UnbindQueue(source, q, m.RoutingKey, m.Arguments, ch.allowOwner)
-	return err
+	return ch.lasting(err)
+}
+
+// lasting waits until a change that succeeded is durable.
+func (ch *Channel) lasting(err error) error {
+	if err != nil {
+		return err
+	}
+	return ch.VHost.Settled()
 }
 
 // allowOwner refuses the bindings of another connection's exclusive queue.
@@ -241,8 +255,7 @@ func (ch *Channel) DeleteQueue(q string, ifUnused, ifEmpty bool, ok func(n int))
 	}
 	h, found := ch.VHost.Queue(name)
 	if !found {
-		ok(0)
-		return nil
+		return ch.deletedBefore(ok)
 	}
 	if err := ch.checkOwner(h); err != nil {
 		return err
@@ -250,12 +263,23 @@ func (ch *Channel) DeleteQueue(q string, ifUnused, ifEmpty bool, ok func(n int))
 	err = h.Delete(m.IfUnused, m.IfEmpty, ok)
 	switch {
 	case errors.Is(err, queue.ErrGone):
-		ok(0)
-		return nil
+		return ch.deletedBefore(ok)
 	case errors.Is(err, queue.ErrInUse):
 		return reply.Errorf(reply.PreconditionFailed, "%s in use", ch.queueResource(name))
 	case errors.Is(err, queue.ErrNotEmpty):
 		return reply.Errorf(reply.PreconditionFailed, "%s not empty", ch.queueResource(name))
+	case err != nil:
+		return reply.Errorf(reply.InternalError, "%s may come back: %v", ch.queueResource(name), err)
 	}
-	return err
+	return nil
+}
+
+// deletedBefore answers the delete of a queue that is not there. Its deletion by
+// somebody else may be under way.
+func (ch *Channel) deletedBefore(ok func(int)) error {
+	if err := ch.VHost.Settled(); err != nil {
+		return err
+	}
+	ok(0)
+	return nil
 }

@@ -86,7 +86,7 @@ func (t *Topology) Forget(queue *Destination) Removed {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.removeAllTo(queue, &r)
-	t.settle(&r)
+	t.settle(&r, queue)
 	return r
 }
 
@@ -212,6 +212,7 @@ func (t *Topology) add(x *Exchange, b Binding, allow Allow) (created, done bool,
 	t.Touch()
 	if t.watcher != nil {
 		t.watcher.Bound(b)
+		t.watcher.Changed()
 	}
 	return true, true, nil
 }
@@ -242,7 +243,7 @@ func (t *Topology) unbind(source string, kind Kind, name, key string, args messa
 		}
 	}
 	t.remove(b, &r)
-	t.settle(&r)
+	t.settle(&r, nil)
 	return r, nil
 }
 
@@ -288,7 +289,7 @@ func (t *Topology) drop(x *Exchange, r *Removed) {
 
 // settle removes the bindings to the exchanges that were dropped, which may
 // drop more of them, ends the change and tells of it.
-func (t *Topology) settle(r *Removed) {
+func (t *Topology) settle(r *Removed, queue *Destination) {
 	for i := 0; i < len(r.Exchanges); i++ {
 		t.removeAllTo(r.Exchanges[i].self, r)
 	}
@@ -302,6 +303,10 @@ func (t *Topology) settle(r *Removed) {
 	for _, x := range r.Exchanges {
 		t.watcher.ExchangeDeleted(x.spec)
 	}
+	if queue != nil {
+		t.watcher.QueueForgotten(queue)
+	}
+	t.watcher.Changed()
 }
 
 func (t *Topology) removeAllTo(d *Destination, r *Removed) {

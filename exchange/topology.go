@@ -47,6 +47,11 @@ type Watcher interface {
 	ExchangeDeleted(x Spec)
 	Bound(b Binding)
 	Unbound(b Binding)
+	// QueueForgotten says that a queue has gone, after its bindings.
+	QueueForgotten(queue *Destination)
+	// Changed ends what was one change: an exchange's deletion with all its
+	// bindings, and with exchanges that go because they were the last.
+	Changed()
 }
 
 // NewTopology makes the topology of a virtual host with the exchanges that are
@@ -106,6 +111,7 @@ func (t *Topology) Retire() {
 	for _, x := range t.exchanges.Load().All() {
 		t.watcher.ExchangeDeleted(x.spec)
 	}
+	t.watcher.Changed()
 	t.watcher = nil
 }
 
@@ -195,6 +201,7 @@ func (t *Topology) addUnlessThere(x *Exchange) *Exchange {
 	t.Touch()
 	if t.watcher != nil {
 		t.watcher.ExchangeDeclared(x.spec)
+		t.watcher.Changed()
 	}
 	return nil
 }
@@ -217,6 +224,6 @@ func (t *Topology) Delete(name string, ifUnused bool) (Removed, error) {
 		return r, reply.Errorf(reply.PreconditionFailed, "%s in use", t.printed(KindExchange, name))
 	}
 	t.drop(x, &r)
-	t.settle(&r)
+	t.settle(&r, nil)
 	return r, nil
 }

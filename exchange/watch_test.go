@@ -14,6 +14,9 @@ func (d *diary) ExchangeDeleted(x Spec)  { d.lines = append(d.lines, "-"+x.Name)
 func (d *diary) Bound(b Binding)         { d.lines = append(d.lines, "+"+b.Source+">"+b.Destination.Name) }
 func (d *diary) Unbound(b Binding)       { d.lines = append(d.lines, "-"+b.Source+">"+b.Destination.Name) }
 
+func (d *diary) QueueForgotten(queue *Destination) { d.lines = append(d.lines, "-queue "+queue.Name) }
+func (d *diary) Changed()                          { d.lines = append(d.lines, ".") }
+
 // read gives what was heard since the last time.
 func (d *diary) read() []string {
 	lines := d.lines
@@ -33,7 +36,7 @@ func TestAWatcherHearsOfEveryChangeOnce(t *testing.T) {
 	w.bind("x", "q", "k")
 	w.bind("x", "q", "k")
 	w.bindx("before", "x", "k")
-	require.Equal(t, []string{"+x", "+x>q", "+before>x"}, d.read())
+	require.Equal(t, []string{"+x", ".", "+x>q", ".", "+before>x", "."}, d.read())
 
 	_, err := w.UnbindQueue("x", "r", "k", nil, nil)
 	require.NoError(t, err)
@@ -42,14 +45,14 @@ func TestAWatcherHearsOfEveryChangeOnce(t *testing.T) {
 	require.Empty(t, d.read())
 	_, err = w.UnbindQueue("x", "q", "k", nil, nil)
 	require.NoError(t, err)
-	require.Equal(t, []string{"-x>q", "-before>x", "-x"}, d.read(), "what goes with something goes before it")
+	require.Equal(t, []string{"-x>q", "-before>x", "-x", "."}, d.read(), "what goes with something goes before it")
 
 	w.bind("before", "q", "k")
 	w.bind("before", "r", "k")
 	gone := w.queues["q"]
 	delete(w.queues, "q")
 	w.Forget(gone)
-	require.Equal(t, []string{"+before>q", "+before>r", "-before>q"}, d.read())
+	require.Equal(t, []string{"+before>q", ".", "+before>r", ".", "-before>q", "-queue q", "."}, d.read())
 	_, err = w.Delete("before", true)
 	require.Error(t, err)
 	_, err = w.Delete("none", false)
@@ -57,7 +60,7 @@ func TestAWatcherHearsOfEveryChangeOnce(t *testing.T) {
 	require.Empty(t, d.read())
 	_, err = w.Delete("before", false)
 	require.NoError(t, err)
-	require.Equal(t, []string{"-before>r", "-before"}, d.read())
+	require.Equal(t, []string{"-before>r", "-before", "."}, d.read())
 }
 
 func TestAWatcherHearsTheLastOfARetiredTopology(t *testing.T) {
@@ -72,7 +75,8 @@ func TestAWatcherHearsTheLastOfARetiredTopology(t *testing.T) {
 	require.Equal(t, "-amq.direct>q", lines[0])
 	require.ElementsMatch(t, []string{
 		"-", "-amq.direct", "-amq.fanout", "-amq.headers", "-amq.match", "-amq.rabbitmq.trace", "-amq.topic",
-	}, lines[1:])
+	}, lines[1:len(lines)-1])
+	require.Equal(t, ".", lines[len(lines)-1])
 	w.declare(Spec{Name: "late", Type: "fanout"})
 	w.Retire()
 	require.Empty(t, d.read())

@@ -53,6 +53,10 @@ type HostEnv struct {
 	// delete (err is nil), by itself, or because it failed. It is called by the
 	// goroutine that runs the queue and must not wait for any host.
 	Gone func(h *Host, err error)
+	// Settle, if set, calls then once what Gone changed is durable, or with the
+	// error for which it is not: at once or from another goroutine. Until then
+	// nobody is told that the queue was deleted.
+	Settle func(then func(error))
 }
 
 // Host runs one queue: it is all the concurrency there is around it.
@@ -139,6 +143,13 @@ func open(t Type, s Spec, env Env) (q Queue, err error) {
 
 // Spec is how the queue was declared.
 func (h *Host) Spec() Spec { return h.spec }
+
+// Lost is why the queue failed; nil while it works, and if it was deleted.
+func (h *Host) Lost() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.lost
+}
 
 // Capabilities are those of the queue's type.
 func (h *Host) Capabilities() Capabilities { return h.caps }

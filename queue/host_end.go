@@ -19,8 +19,8 @@ func (h *Host) fail(err error) {
 }
 
 // end closes the host. tell, if set, is called after the rest of the broker
-// forgot the queue and before its consumers hear of it.
-func (h *Host) end(err error, tell func()) {
+// forgot the queue for good, or could not, and before its consumers hear of it.
+func (h *Host) end(err error, tell func(error)) {
 	if h.ended {
 		return
 	}
@@ -38,11 +38,19 @@ func (h *Host) end(err error, tell func()) {
 		h.wake.Stop()
 	}
 	h.env.Gone(h, err)
-	if tell != nil {
-		tell()
+	consumers := slices.SortedFunc(maps.Values(h.consumers), inOrderOfTags)
+	told := func(unsettled error) {
+		if tell != nil {
+			tell(unsettled)
+		}
+		for _, a := range consumers {
+			a.sink.Cancelled()
+		}
 	}
-	for _, a := range slices.SortedFunc(maps.Values(h.consumers), inOrderOfTags) {
-		a.sink.Cancelled()
+	if err == nil && h.env.Settle != nil {
+		h.env.Settle(told)
+	} else {
+		told(nil)
 	}
 	for _, got := range h.gets {
 		got(GetReply{Err: ErrGone})

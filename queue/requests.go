@@ -133,24 +133,37 @@ func (h *Host) Stat() (s Stat, err error) {
 	return s, err
 }
 
-// Delete ends the queue. ok is called in the queue's turn with the number of
-// ready messages, after the broker forgot the queue and before its consumers
-// are told. The error is ErrInUse, ErrNotEmpty or ErrGone.
+// Delete ends the queue. ok is called with the number of ready messages, after
+// the broker forgot the queue, for good if it was durable, and before its
+// consumers are told: in the queue's turn, or by HostEnv.Settle. The error is
+// ErrInUse, ErrNotEmpty, ErrGone, or that of Settle: the queue is gone then, but
+// may come back.
 func (h *Host) Delete(ifUnused, ifEmpty bool, ok func(n int)) error {
 	err := ErrGone
-	h.do(func() { err = h.remove(ifUnused, ifEmpty, ok) })
-	return err
+	settled := make(chan error, 1)
+	h.do(func() {
+		err = h.remove(ifUnused, ifEmpty, func(n int, unsettled error) {
+			if unsettled == nil && ok != nil {
+				ok(n)
+			}
+			settled <- unsettled
+		})
+	})
+	if err != nil {
+		return err
+	}
+	return <-settled
 }
 
 // remove deletes the queue in its turn.
-func (h *Host) remove(ifUnused, ifEmpty bool, ok func(int)) error {
+func (h *Host) remove(ifUnused, ifEmpty bool, tell func(n int, unsettled error)) error {
 	n, err := h.q.Delete(ifUnused, ifEmpty, &h.work.out)
 	if err != nil {
 		return err
 	}
-	h.end(nil, func() {
-		if ok != nil {
-			ok(n)
+	h.end(nil, func(unsettled error) {
+		if tell != nil {
+			tell(n, unsettled)
 		}
 	})
 	return nil

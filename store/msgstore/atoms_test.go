@@ -221,18 +221,18 @@ func TestManyAtomsAtOnceAreMoreThanOneGroup(t *testing.T) {
 	var c collector
 	var atoms []*store.Atom
 	for i := range uint64(400) {
-		a := store.NewAtom(2)
+		a := newAtom(2)
 		atoms = append(atoms, a)
 		s.Log(1).Submit([]store.Op{in(a, removeOp(i))}, c.done("1"))
 		s.Log(2).Submit([]store.Op{in(a, appendOp(i, "moved"))}, c.done("2"))
 	}
 	// These two cannot be parted.
-	a, b := store.NewAtom(2), store.NewAtom(2)
+	a, b := newAtom(2), newAtom(2)
 	s.Log(1).Submit([]store.Op{in(a, appendOp(1000, "a")), in(b, appendOp(1001, "b"))}, c.done("1"))
 	s.Log(2).Submit([]store.Op{in(b, appendOp(1000, "b")), in(a, appendOp(1001, "a"))}, c.done("2"))
 	for _, a := range append(atoms, b, a) {
-		a.Leave()
-		a.Leave()
+		a.Leave(nil)
+		a.Leave(nil)
 	}
 	let()
 	require.NoError(t, s.Close())

@@ -84,6 +84,10 @@ func (s *Store) round(in inbox) {
 	for _, r := range in.rewrites {
 		g.rewrite(r)
 	}
+	// First, so that no message is durable before the queue that it is in.
+	for _, d := range in.definitions {
+		g.define(d)
+	}
 	s.prepare()
 	for _, q := range s.queues {
 		g.run(q, position{}, q.plain)
@@ -95,7 +99,7 @@ func (s *Store) round(in inbox) {
 		}
 	}
 	for _, d := range in.definitions {
-		g.define(d)
+		g.calls = append(g.calls, call{done: d.done})
 	}
 	g.upkeep()
 	g.last = true

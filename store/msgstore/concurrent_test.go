@@ -139,7 +139,7 @@ func TestAFailureIsToldToThoseBehindAnAtom(t *testing.T) {
 	t.Parallel()
 	kv := newFakeKV()
 	s := open(t, kv, Options{})
-	a := store.NewAtom(1)
+	a := newAtom(1)
 	errs := make(chan error, 2)
 	tell := func(err error) { errs <- err }
 	s.Log(1).Submit([]store.Op{in(a, appendOp(1, "atom"))}, tell)
@@ -151,7 +151,7 @@ func TestAFailureIsToldToThoseBehindAnAtom(t *testing.T) {
 	require.ErrorIs(t, <-errs, errMedium)
 	require.ErrorIs(t, wait(s.Log(1), appendOp(3, "later")), errMedium)
 	require.ErrorIs(t, s.Sync(t.Context()), errMedium)
-	a.Leave()
+	a.Leave(nil)
 	require.ErrorIs(t, s.Close(), errMedium)
 }
 
@@ -185,17 +185,17 @@ func TestEveryReferenceIsGivenBack(t *testing.T) {
 		m.Retain(1)
 		return store.Op{Kind: store.Append, Seq: seq, Msg: m, Atom: a}
 	}
-	a, open := store.NewAtom(1), store.NewAtom(1)
+	a, open := newAtom(1), newAtom(1)
 	require.NoError(t, wait(s.Log(1), op(1, nil), op(2, nil), removeOp(2)))
 	s.Log(1).Submit([]store.Op{op(3, a)}, func(error) {})
 	s.Log(2).Submit([]store.Op{op(3, a), op(4, nil)}, func(error) {})
-	a.Leave()
+	a.Leave(nil)
 	require.NoError(t, s.Sync(t.Context()))
 	kv.before = func(int) error { return store.ErrNoSpace }
 	require.Error(t, wait(s.Log(1), op(5, nil)))
-	b := store.NewAtom(1)
+	b := newAtom(1)
 	s.Log(1).Submit([]store.Op{op(6, b)}, func(error) {}) // is carried, and lost by Close
-	b.Leave()
+	b.Leave(nil)
 	s.Log(2).Submit([]store.Op{op(6, open)}, func(error) {})
 	s.Log(3).Submit([]store.Op{op(1, open)}, func(error) {})
 	require.Error(t, wait(s.Log(1), op(7, nil)))

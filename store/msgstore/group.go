@@ -173,7 +173,8 @@ func (g *group) room(more int64) {
 	}
 }
 
-// define adds changes to the definitions, behind all else of the round.
+// define adds changes to the definitions. Who made them is called at the end of
+// the round.
 func (g *group) define(d defined) {
 	size := int64(0)
 	for _, c := range d.changes {
@@ -182,7 +183,6 @@ func (g *group) define(d defined) {
 	if g.changes > 0 && (g.bytes+size > g.limit.MaxBytes || g.changes+len(d.changes) > g.limit.MaxChanges) {
 		g.flush()
 	}
-	g.calls = append(g.calls, call{done: d.done})
 	if g.failing != nil {
 		return
 	}

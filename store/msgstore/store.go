@@ -169,10 +169,10 @@ func (s *Store) log(id uint64) *queue {
 	return q
 }
 
-// Define hands in changes of definitions, which become durable together, not
-// before anything that was submitted earlier. What depends on them has to wait
-// for done, which may be nil; it is called once with what became of them. The
-// slices are the Store's from the call on.
+// Define hands in changes of definitions, which become durable together, and not
+// after anything that is submitted later. done, which may be nil, is called once
+// with what became of them, after what was submitted earlier. The slices are the
+// Store's from the call on.
 func (s *Store) Define(changes []Definition, done func(error)) {
 	s.mu.Lock()
 	if s.finished {

@@ -1,0 +1,239 @@
+package warren
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/warrenmq/warren/auth"
+	"github.com/warrenmq/warren/queue"
+	"github.com/warrenmq/warren/store/msgstore"
+)
+
+// kept is what an earlier run left, by kind.
+type kept struct {
+	counter     uint64
+	vhosts      map[uint64]vhostRecord
+	users       []restoredUser
+	permissions []Permission
+	topics      []TopicPermission
+	exchanges   []exchangeRecord
+	queues      []queueRecord
+	bindings    []bindingRecord
+}
+
+type restoredUser struct {
+	name   string
+	hash   auth.PasswordHash
+	tags   []string
+	limits map[UserLimit]int
+}
+
+// restore makes anew what the store has, or begins in a store that has nothing.
+func (b *Broker) restore() error {
+	k, err := b.readKept()
+	if err != nil {
+		return err
+	}
+	if k.counter == 0 {
+		b.defs.next, b.defs.reserved = 1, 1
+		b.defs.restoring.Store(false)
+		return b.begin()
+	}
+	b.defs.next, b.defs.reserved = k.counter, k.counter
+	if err := errors.Join(b.restoreAuth(k), b.restoreTopology(k)); err != nil {
+		return err
+	}
+	b.defs.restoring.Store(false)
+	b.forgetOrphans(k)
+	return b.settled()
+}
+
+func (b *Broker) readKept() (*kept, error) {
+	k := &kept{vhosts: map[uint64]vhostRecord{}}
+	err := b.ms.Definitions(func(kind byte, key, value []byte) error {
+		f := readRecord(value)
+		if err := k.take(kind, f); err != nil {
+			return err
+		}
+		if f.err != nil {
+			return fmt.Errorf("the definition %c %x is damaged: %w; restore the store from a backup", kind, key, f.err)
+		}
+		return nil
+	})
+	return k, err
+}
+
+func (k *kept) take(kind byte, f *fieldReader) error {
+	switch kind {
+	case kindCounter:
+		k.counter = uint64(f.number("next"))
+	case kindVHost:
+		v := readVHost(f)
+		k.vhosts[v.ID] = v
+	case kindUser:
+		k.users = append(k.users, readUser(f))
+	case kindPermission:
+		k.permissions = append(k.permissions, readPermission(f))
+	case kindTopicPermission:
+		k.topics = append(k.topics, readTopicPermission(f))
+	case kindExchange:
+		k.exchanges = append(k.exchanges, readExchange(f))
+	case kindQueue:
+		k.queues = append(k.queues, readQueue(f))
+	case kindBinding:
+		k.bindings = append(k.bindings, readBinding(f))
+	default:
+		return fmt.Errorf("there is a definition of an unknown kind %q: the store is of a newer version of Warren", kind)
+	}
+	return nil
+}
+
+func readUser(f *fieldReader) restoredUser {
+	u := restoredUser{name: f.text("name"), limits: map[UserLimit]int{}}
+	for _, t := range field[[]any](f, "tags") {
+		tag, _ := t.(string)
+		u.tags = append(u.tags, tag)
+	}
+	for _, l := range f.table("limits") {
+		n, _ := l.Value.(int64)
+		u.limits[UserLimit(l.Name)] = int(n)
+	}
+	hash, err := auth.ParsePasswordHash(auth.Algorithm(f.text("algorithm")), f.text("hash"))
+	if err != nil && f.err == nil {
+		f.err = err
+	}
+	u.hash = hash
+	return u
+}
+
+func (b *Broker) restoreAuth(k *kept) error {
+	for _, u := range k.users {
+		if err := b.auth.AddUserHash(u.name, u.hash, u.tags...); err != nil {
+			return err
+		}
+		for l, n := range u.limits {
+			if err := b.auth.SetLimit(u.name, l, n); err != nil {
+				return err
+			}
+		}
+	}
+	for _, p := range k.permissions {
+		if err := b.auth.SetPermissions(p); err != nil {
+			return err
+		}
+	}
+	for _, p := range k.topics {
+		if err := b.auth.SetTopicPermissions(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restoreTopology makes virtual hosts, exchanges, queues and bindings, in this
+// order. Queues take over what is in their logs by and by.
+func (b *Broker) restoreTopology(k *kept) error {
+	byID := map[uint64]*vhost{}
+	for id, r := range k.vhosts {
+		v := newVHost(b, r.Name, id)
+		v.maxQueues = r.MaxQueues
+		if r.MaxConnections >= 0 {
+			b.limits[r.Name] = r.MaxConnections
+		}
+		b.vhosts[r.Name], byID[id] = v, v
+	}
+	for _, r := range k.exchanges {
+		if v := byID[r.vhost]; v != nil {
+			if _, _, err := v.exchanges.Declare(r.Spec); err != nil {
+				return fmt.Errorf("exchange '%s' in vhost '%s': %w", r.Name, v.name, err)
+			}
+		}
+	}
+	for _, r := range k.queues {
+		if v := byID[r.vhost]; v != nil {
+			if err := v.restoreQueue(r); err != nil {
+				return fmt.Errorf("queue '%s' in vhost '%s': %w", r.Name, v.name, err)
+			}
+		}
+	}
+	for _, r := range k.bindings {
+		if v := byID[r.vhost]; v != nil {
+			if err := v.restoreBinding(r); err != nil {
+				b.opts.Logger.Warn("a binding of an earlier run is left out", slog.String("vhost", v.name),
+					slog.String("source", r.Source), slog.String("destination", r.Destination), slog.Any("error", err))
+			}
+		}
+	}
+	return nil
+}
+
+func (v *vhost) restoreQueue(r queueRecord) error {
+	s := r.Spec
+	s.VHost = v.name
+	t, ok := v.b.queueTypes.Lookup(s.Type)
+	if !ok {
+		return fmt.Errorf("it is of type %q, which Options.QueueTypes lacks", s.Type)
+	}
+	env, _ := v.hostEnv(s, r.log)
+	h, err := queue.NewHost(t, s, env)
+	if err != nil {
+		return err
+	}
+	limit := v.maxQueues
+	v.maxQueues = -1
+	_, err = v.add(h, r.log)
+	v.maxQueues = limit
+	return err
+}
+
+func (v *vhost) restoreBinding(r bindingRecord) error {
+	var err error
+	if r.ToExchange {
+		_, err = v.exchanges.BindExchange(r.Source, r.Destination, r.RoutingKey, r.Arguments)
+	} else {
+		_, err = v.exchanges.BindQueue(r.Source, r.Destination, r.RoutingKey, r.Arguments, nil)
+	}
+	return err
+}
+
+// forgetOrphans deletes what belongs to something that an earlier run was about to
+// delete when it ended.
+func (b *Broker) forgetOrphans(k *kept) {
+	var orphans []msgstore.Definition
+	logs := map[uint64]bool{}
+	gone := func(vhost uint64, r record) bool {
+		if _, ok := k.vhosts[vhost]; ok {
+			return false
+		}
+		orphans = append(orphans, undefine(r))
+		return true
+	}
+	for _, r := range k.exchanges {
+		gone(r.vhost, r)
+	}
+	for _, r := range k.bindings {
+		v, ok := k.vhosts[r.vhost]
+		if !ok || !b.vhosts[v.Name].has(r) {
+			orphans = append(orphans, undefine(r))
+		}
+	}
+	for _, r := range k.queues {
+		logs[r.log] = !gone(r.vhost, r)
+	}
+	b.defs.commit(orphans...)
+	b.ms.Forget(func(log uint64) bool { return logs[log] })
+}
+
+// has reports whether a binding could be made.
+func (v *vhost) has(r bindingRecord) bool {
+	to := v.destination(r.Destination)
+	if r.ToExchange {
+		x, ok := v.exchanges.Lookup(r.Destination)
+		if !ok {
+			return false
+		}
+		to = x.Destination()
+	}
+	return to != nil && v.exchanges.HasBinding(r.Source, to, r.RoutingKey, r.Arguments)
+}

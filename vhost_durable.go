@@ -1,0 +1,68 @@
+package warren
+
+import (
+	"github.com/warrenmq/warren/exchange"
+	"github.com/warrenmq/warren/queue"
+	"github.com/warrenmq/warren/reply"
+	"github.com/warrenmq/warren/store/msgstore"
+)
+
+// note adds to what the change under way changes in the definitions. The topology
+// is locked.
+func (v *vhost) note(d msgstore.Definition) { v.noted = append(v.noted, d) }
+
+// keeps reports whether a binding survives a restart: both of its ends must.
+func (v *vhost) keeps(b exchange.Binding) bool {
+	from, ok := v.exchanges.Lookup(b.Source)
+	return ok && from.Spec().Durable && durableDestination(b.Destination)
+}
+
+// durableDestination reports whether the end of a binding survives a restart. A
+// queue that failed is forgotten in memory only: a restart brings it back.
+func durableDestination(d *exchange.Destination) bool {
+	switch to := d.Target.(type) {
+	case *queue.Host:
+		return to.Spec().Durable && to.Lost() == nil
+	case *exchange.Exchange:
+		return to.Spec().Durable
+	}
+	return false
+}
+
+// hostEnv is what a queue gets of the broker. log is the number of its log, 0 for
+// a new one if it needs one; the number is given back.
+func (v *vhost) hostEnv(s queue.Spec, log uint64) (queue.HostEnv, uint64) {
+	env := queue.HostEnv{Go: v.b.start, Gone: v.queueGone, Memory: v.b.opts.QueueMemory}
+	if !s.Durable || v.b.defs == nil {
+		return env, 0
+	}
+	if log == 0 {
+		log = v.b.defs.number()
+	}
+	env.Log = v.b.ms.Log(log)
+	env.Settle = v.b.defs.settle
+	return env, log
+}
+
+// Settled implements channel.VHost.
+func (v *vhost) Settled() error {
+	if err := v.b.settled(); err != nil {
+		return reply.Errorf(reply.InternalError, "%v", err)
+	}
+	return nil
+}
+
+// define keeps the virtual host itself. b.mu is held.
+func (v *vhost) define() {
+	if v.b.defs == nil {
+		return
+	}
+	r := vhostRecord{ID: v.id, Name: v.name, MaxConnections: -1}
+	if n, ok := v.b.limits[v.name]; ok {
+		r.MaxConnections = n
+	}
+	v.mu.Lock()
+	r.MaxQueues = v.maxQueues
+	v.mu.Unlock()
+	v.b.defs.commit(define(r))
+}
