@@ -158,6 +158,20 @@ func (h *history) submit(i int, a *store.Atom, shared *message.Message) {
 			}
 			q.live[seq] = body
 			add(appendOp(seq, body), body)
+		case r < 9 && len(q.live) > 0 && h.rnd.IntN(30) == 0: // a range, with gaps
+			op := removeOp(h.pick(q))
+			op.To = op.Seq + 1 + h.rnd.Uint64N(40)
+			for _, seq := range slices.Sorted(maps.Keys(q.live)) {
+				if seq < op.Seq || seq > op.To {
+					continue
+				}
+				delete(q.live, seq)
+				if seq == op.Seq {
+					add(op, "")
+				} else {
+					q.ops = append(q.ops, histOp{store.Remove, seq, "", ops[len(ops)-1].Atom, number})
+				}
+			}
 		case r < 9 && len(q.live) > 0:
 			seq := h.pick(q)
 			delete(q.live, seq)

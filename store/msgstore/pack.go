@@ -260,6 +260,12 @@ func (x *index) find(seq uint64) (*pack, uint32) {
 	return nil, 0
 }
 
+// packsIn is how many packs may have messages from seq up to to.
+func (x *index) packsIn(seq, to uint64) int {
+	from := sort.Search(len(x.packs), func(i int) bool { return x.packs[i].reach >= seq })
+	return max(x.upper(to)-from, 0)
+}
+
 // next gives the lowest position of a live message from seq up to to.
 func (x *index) next(seq, to uint64) (_ uint64, ok bool) {
 	lowest := to

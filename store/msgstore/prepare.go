@@ -116,6 +116,8 @@ func (s *Store) overBudget(budget int64, waiting map[*store.Atom]struct{}) (over
 				case first || op.Kind == cancelled:
 				case op.Kind == store.Append:
 					used += slotSize + perChange
+				case op.To > op.Seq:
+					used += state * int64(1+q.index.packsIn(op.Seq, op.To))
 				default:
 					used += state
 				}
