@@ -24,6 +24,7 @@ import (
 
 	"github.com/warrenmq/warren"
 	"github.com/warrenmq/warren/auth"
+	"github.com/warrenmq/warren/store/badgerstore"
 )
 
 func main() {
@@ -82,7 +83,7 @@ func parse(args []string, stderr io.Writer) (config, error) {
 		cfg.listen = append(cfg.listen, s)
 		return nil
 	})
-	fs.StringVar(&cfg.data, "data", "", "keep durable data in `DIR`; \"\" keeps it in memory only, which is all there is yet")
+	fs.StringVar(&cfg.data, "data", defaultData(), "keep what is durable in `DIR`; \"\" keeps everything in memory only")
 	fs.Func("user", "add a user `NAME:PASSWORD` with all rights in all virtual hosts; may be repeated, replaces guest (default guest:guest, from this machine only)", func(s string) error {
 		name, password, ok := strings.Cut(s, ":")
 		if !ok || name == "" || password == "" {
@@ -114,11 +115,11 @@ func parse(args []string, stderr io.Writer) (config, error) {
 		}
 		return config{}, err
 	}
-	switch {
-	case fs.NArg() > 0:
+	if fs.NArg() > 0 {
 		return config{}, fmt.Errorf("unexpected argument %q", fs.Arg(0))
-	case cfg.data != "":
-		return config{}, fmt.Errorf("-data %q: there is no store on disk yet; leave it empty", cfg.data)
+	}
+	if cfg.data == noHome {
+		return config{}, errors.New("-data: no home directory is known; name a directory, or \"\" for memory only")
 	}
 	if len(cfg.listen) == 0 {
 		cfg.listen = []string{"127.0.0.1:5672"}
@@ -126,9 +127,27 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	return cfg, nil
 }
 
+// open makes the broker, on its data if it has any.
+func open(cfg config, log *slog.Logger) (*warren.Broker, error) {
+	o := warren.Options{Logger: log, NoDefaultUser: len(cfg.users) > 0}
+	if cfg.data == "" {
+		return warren.New(o)
+	}
+	s, err := badgerstore.Open(cfg.data, badgerstore.Options{Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	o.Store = s
+	b, err := warren.New(o)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return b, nil
+}
+
 // serve runs the broker until ctx ends.
 func serve(ctx context.Context, cfg config, stdout, stderr io.Writer) error {
-	b, err := warren.New(warren.Options{Logger: logger(cfg, stderr), NoDefaultUser: len(cfg.users) > 0})
+	b, err := open(cfg, logger(cfg, stderr))
 	if err != nil {
 		return err
 	}
@@ -160,12 +179,15 @@ func serve(ctx context.Context, cfg config, stdout, stderr io.Writer) error {
 	fmt.Fprintln(stdout, "stopping")
 	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWait)
 	defer cancel()
-	if err := b.Shutdown(wait); err != nil {
+	err = b.Shutdown(wait)
+	switch {
+	case err == nil:
+		fmt.Fprintln(stdout, "stopped")
+	case errors.Is(err, context.DeadlineExceeded):
 		fmt.Fprintln(stdout, "stopped; some clients did not answer in time and were cut off")
-		return nil
+		err = b.Close() // what the store had to say
 	}
-	fmt.Fprintln(stdout, "stopped")
-	return nil
+	return err
 }
 
 func logger(cfg config, w io.Writer) *slog.Logger {
@@ -176,29 +198,42 @@ func logger(cfg config, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
-// setUp adds what the flags name.
+// setUp adds what the flags name. What an earlier run left stays: a user who is
+// named gets the password of the flag.
 func setUp(b *warren.Broker, cfg config) error {
+	var added []string
 	for _, v := range cfg.vhosts {
-		if err := b.AddVHost(v); err != nil && !errors.Is(err, warren.ErrVHostExists) {
+		switch err := b.AddVHost(v); {
+		case err == nil:
+			added = append(added, v)
+		case !errors.Is(err, warren.ErrVHostExists):
 			return err
 		}
 	}
-	names := []string{}
+	if _, ok := b.Auth().User(auth.DefaultUser); ok && len(cfg.users) == 0 {
+		return grant(b, auth.DefaultUser, added)
+	}
 	for _, u := range cfg.users {
-		if err := b.Auth().AddUser(u.name, u.password, auth.Administrator); err != nil {
+		err := b.Auth().AddUser(u.name, u.password, auth.Administrator)
+		if errors.Is(err, auth.ErrUserExists) {
+			err = b.Auth().ChangePassword(u.name, u.password)
+		}
+		if err != nil {
 			return fmt.Errorf("-user: %w", err)
 		}
-		names = append(names, u.name)
+		if err := grant(b, u.name, b.VHosts()); err != nil {
+			return err
+		}
 	}
-	if len(cfg.users) == 0 {
-		names = append(names, auth.DefaultUser)
-	}
-	for _, name := range names {
-		for _, v := range b.VHosts() {
-			p := warren.Permission{User: name, VHost: v, Configure: ".*", Write: ".*", Read: ".*"}
-			if err := b.Auth().SetPermissions(p); err != nil {
-				return err
-			}
+	return nil
+}
+
+// grant gives a user all rights in virtual hosts.
+func grant(b *warren.Broker, user string, vhosts []string) error {
+	for _, v := range vhosts {
+		p := warren.Permission{User: user, VHost: v, Configure: ".*", Write: ".*", Read: ".*"}
+		if err := b.Auth().SetPermissions(p); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -206,7 +241,12 @@ func setUp(b *warren.Broker, cfg config) error {
 
 // announce says what is served where.
 func announce(w io.Writer, cfg config, b *warren.Broker, listeners []net.Listener) {
-	fmt.Fprintf(w, "Warren %s: AMQP 0-9-1, in memory only\n", warren.Version())
+	if cfg.data == "" {
+		fmt.Fprintf(w, "Warren %s: AMQP 0-9-1, in memory only\n", warren.Version())
+	} else {
+		fmt.Fprintf(w, "Warren %s: AMQP 0-9-1\n", warren.Version())
+		fmt.Fprintf(w, "  data           %s\n", cfg.data)
+	}
 	for _, l := range listeners {
 		fmt.Fprintf(w, "  listening on   %s\n", l.Addr())
 	}

@@ -56,7 +56,7 @@ var mayImport = map[string][]string{
 
 	// What stands beside or above the broker. Examples use it as anybody would;
 	// the daemon also reads what belongs to users.
-	"cmd/warren":              {".", "auth"},
+	"cmd/warren":              {".", "auth", "store/badgerstore"},
 	"examples/*":              {"."},
 	"queue/queuetest":         {"queue", "store", "message", "reply"},
 	"store/badgerstore":       {"store"},
