@@ -20,7 +20,9 @@ import (
 //
 // It reads tables and the newest logs, and no value that is in a value log that
 // was finished: about a second for a GiB of tables, up to that GiB.
-func Open(dir string, o Options) (*Store, error) {
+func Open(dir string, o Options) (*Store, error) { return openPaced(dir, o, usualPace) }
+
+func openPaced(dir string, o Options, p pace) (*Store, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
@@ -45,9 +47,8 @@ func Open(dir string, o Options) (*Store, error) {
 	if err := s.openBadger(); err != nil {
 		return nil, err
 	}
-	s.limits = limits(s.db)
 	if !o.ReadOnly {
-		s.maintenance.start(s)
+		s.maintenance.start(s, p)
 	}
 	return s, nil
 }

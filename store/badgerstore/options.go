@@ -7,8 +7,6 @@ import (
 
 	badger "github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
-
-	"github.com/warrenmq/warren/store"
 )
 
 // Options says how a directory is used. The zero value is durable and sensible.
@@ -42,32 +40,37 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// How badger is set up. Measured with BenchmarkApply and its relatives; the
-// sizes also bound memory (a few memtables and one table being built) and the
+// How badger is set up. Measured with the benchmarks of this package; the sizes also
+// bound memory (a few memtables and the tables being built from them) and the
 // reserve.
 const (
 	mib = 1 << 20
 
-	// memTable is what one memtable takes before it becomes a table. It bounds
-	// a transaction to 15 % of it.
-	memTable = 16 * mib
+	// memTable is what one memtable takes before it becomes a table. Badger bounds
+	// a transaction to 15 % of it, values in the value log not counted.
+	memTable    = 8 * mib
+	transaction = memTable * 15 / 100
 	// memTables is how many full memtables may wait for being written.
 	memTables = 1
 	// valueLogFile is when a file of the value log is full. Space comes back by
 	// whole files, and a file of the directory is open for each.
 	valueLogFile = 64 * mib
 	// threshold is from which length on a value goes to the value log. A smaller
-	// one needs one fsync, not two; a larger one is written once, not
-	// three times.
-	threshold = 8 << 10
+	// one needs one fsync, not two; a larger one is written once, not three
+	// times, and costs a tenth of the memory.
+	threshold = 2 << 10
 	// stallTables is at how many tables of the first level writing waits.
 	stallTables = 6
 	baseLevel   = 10 * mib
 	cache       = 16 * mib
 
-	// maxChanges and changeOverhead, which is what badger adds to a change, leave
-	// the rest of a transaction to the octets of the changes.
-	maxChanges     = 8192
+	// What one Apply takes. maxChanges times what a change has in a transaction
+	// at the most, when its value is in the value log or below smallValue, is less
+	// than a transaction: see commit.
+	maxBytes       = 8 * mib
+	maxChanges     = 4096
+	maxKey         = 128
+	smallValue     = 128
 	changeOverhead = 16
 )
 
@@ -91,6 +94,7 @@ func (o Options) badgerOptions(dir string, log badger.Logger) badger.Options {
 		WithBaseLevelSize(baseLevel).
 		WithNumCompactors(2).
 		WithNumGoroutines(2).
+		WithBaseTableSize(1 << 20).
 		WithVerifyValueChecksum(true).
 		WithCompression(options.None).
 		WithBlockCacheSize(0).
@@ -102,15 +106,6 @@ func (o Options) badgerOptions(dir string, log badger.Logger) badger.Options {
 		b = b.WithEncryptionKey(o.EncryptionKey).WithBlockCacheSize(cache).WithIndexCacheSize(cache)
 	}
 	return b
-}
-
-// limits gives what one transaction takes. Badger counts what goes to its tree,
-// which may be everything.
-func limits(b *badger.DB) store.Limits {
-	return store.Limits{
-		MaxBytes:   b.MaxBatchSize() - maxChanges*changeOverhead - 1024,
-		MaxChanges: maxChanges,
-	}
 }
 
 // minReserve is what badger may write on its own, or for one more Apply, before

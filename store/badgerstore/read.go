@@ -2,6 +2,7 @@ package badgerstore
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -74,6 +75,18 @@ func readItem(item *badger.Item, buf *[]byte) error {
 		v = (*buf)[:0]
 	}
 	*buf = v
+	if item.UserMeta() != metaPadded {
+		return nil
+	}
+	if len(v) < lengthSize {
+		return errUnreadable
+	}
+	end := len(v) - lengthSize
+	n := int(binary.BigEndian.Uint16(v[end:]))
+	if n > end {
+		return errUnreadable
+	}
+	*buf = v[:n]
 	return nil
 }
 

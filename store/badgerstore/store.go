@@ -1,6 +1,7 @@
 package badgerstore
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,7 +29,6 @@ type Store struct {
 	options  Options
 	log      *slog.Logger
 	db       *badger.DB
-	limits   store.Limits
 	recovery Recovery
 
 	// users are inside a method; Close waits for them.
@@ -58,9 +58,12 @@ const (
 // meta octets of badger's entries. Badger gives an empty value for one that it
 // cannot read; this tells them apart.
 const (
-	metaEmpty = 1
-	metaValue = 2
+	metaEmpty  = 1
+	metaValue  = 2
+	metaPadded = 3 // the value, zeros, and its length in lengthSize octets
 )
+
+const lengthSize = 2
 
 // Dir is the directory.
 func (s *Store) Dir() string { return s.dir }
@@ -104,32 +107,44 @@ func (s *Store) Apply(changes []store.Change) error {
 	return s.failure()
 }
 
-// batchSize is what the parts of a batch sum up to, in octets.
-type batchSize struct{ keys, total int64 }
+// batchSize is what the parts of a batch sum up to, in octets: its keys, all of it,
+// and what goes to badger's tree.
+type batchSize struct{ keys, total, tree int64 }
 
 // measure checks a batch against the limits.
 func (s *Store) measure(changes []store.Change) (batchSize, error) {
 	var size batchSize
-	if len(changes) > s.limits.MaxChanges {
-		return size, fmt.Errorf("badgerstore: a batch of %d changes; at most %d are allowed", len(changes), s.limits.MaxChanges)
+	if len(changes) > maxChanges {
+		return size, fmt.Errorf("badgerstore: a batch of %d changes; at most %d are allowed", len(changes), maxChanges)
 	}
 	for i := range changes {
-		size.keys += int64(len(changes[i].Key))
-		size.total += int64(len(changes[i].Key))
-		if !changes[i].Delete {
-			size.total += int64(len(changes[i].Value))
+		key, value := len(changes[i].Key), len(changes[i].Value)
+		if key > maxKey {
+			return size, fmt.Errorf("badgerstore: a key of %d octets; at most %d are allowed", key, maxKey)
 		}
+		if changes[i].Delete {
+			value = 0
+		}
+		size.keys += int64(key)
+		size.total += int64(key + value)
+		if value >= threshold {
+			value = 0
+		}
+		size.tree += int64(key + value + changeOverhead)
 	}
-	if size.total > s.limits.MaxBytes {
-		return size, fmt.Errorf("badgerstore: a batch of %d octets; at most %d are allowed", size.total, s.limits.MaxBytes)
+	if size.total > maxBytes {
+		return size, fmt.Errorf("badgerstore: a batch of %d octets; at most %d are allowed", size.total, maxBytes)
 	}
 	return size, nil
 }
 
-// commit writes a batch as one transaction.
+// commit writes a batch as one transaction. Badger bounds what a transaction
+// brings to the tree. In a batch beyond that, values that are not quite small
+// are made as long as it takes to go to the value log.
 func (s *Store) commit(changes []store.Change, size batchSize) error {
 	tx := s.db.NewTransaction(true)
 	defer tx.Discard()
+	pad := size.tree > transaction-1024
 	keys := make([]byte, 0, size.keys+int64(len(changes)))
 	entries := make([]badger.Entry, len(changes))
 	for i := range changes {
@@ -138,14 +153,10 @@ func (s *Store) commit(changes []store.Change, size batchSize) error {
 		keys = append(append(keys, userKeys), c.Key...)
 		e.Key = keys[begin:len(keys):len(keys)]
 		var err error
-		switch {
-		case c.Delete:
+		if c.Delete {
 			err = tx.Delete(e.Key)
-		case len(c.Value) == 0:
-			e.UserMeta = metaEmpty
-			err = tx.SetEntry(e)
-		default:
-			e.Value, e.UserMeta = c.Value, metaValue
+		} else {
+			setValue(e, c.Value, pad)
 			err = tx.SetEntry(e)
 		}
 		if err != nil {
@@ -156,6 +167,21 @@ func (s *Store) commit(changes []store.Change, size batchSize) error {
 		return fmt.Errorf("badgerstore: %s: %w", s.dir, err)
 	}
 	return nil
+}
+
+// setValue gives an entry its value.
+func setValue(e *badger.Entry, value []byte, pad bool) {
+	switch n := len(value); {
+	case n == 0:
+		e.UserMeta = metaEmpty
+	case pad && n >= smallValue && n < threshold:
+		padded := make([]byte, threshold+lengthSize)
+		copy(padded, value)
+		binary.BigEndian.PutUint16(padded[threshold:], uint16(n))
+		e.Value, e.UserMeta = padded, metaPadded
+	default:
+		e.Value, e.UserMeta = value, metaValue
+	}
 }
 
 // fail remembers the first error that makes the store unusable, and gives it.
@@ -174,8 +200,11 @@ func (s *Store) failure() error {
 	return nil
 }
 
-// Limits implements store.Store: about 2 MiB and 8192 changes.
-func (s *Store) Limits() store.Limits { return s.limits }
+// Limits implements store.Store: 8 MiB and 4096 changes. A key is of 128 octets at
+// the most.
+func (s *Store) Limits() store.Limits {
+	return store.Limits{MaxBytes: maxBytes, MaxChanges: maxChanges}
+}
 
 // Close implements store.Store: it waits for those who read, stops the
 // maintenance and writes badger's memtable to a table. A second call does nothing.

@@ -116,10 +116,8 @@ func copyFile(t testing.TB, from, to string) {
 func TestStore(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]badgerstore.Options{
-		"durable":   {},
-		"unsafe":    {Unsafe: true},
-		"encrypted": {EncryptionKey: []byte("0123456789abcdef"), Unsafe: true},
-		"compress":  {Compress: true, Unsafe: true},
+		"durable":                         {},
+		"encrypted, compressed, not safe": {EncryptionKey: []byte("0123456789abcdef"), Compress: true, Unsafe: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
