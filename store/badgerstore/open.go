@@ -69,7 +69,7 @@ func (s *Store) openBadger() error {
 	if err := checkTables(s.dir, o); err != nil {
 		return err
 	}
-	recovery, tail, err := inspectLogs(s.dir, s.options.Salvage, s.log)
+	logs, err := inspectLogs(s.dir, s.options.Salvage, s.log)
 	if err != nil {
 		var damaged *DamagedError
 		if errors.As(err, &damaged) {
@@ -77,34 +77,35 @@ func (s *Store) openBadger() error {
 		}
 		return openFailed(s.dir, err)
 	}
+	if s.options.ReadOnly && logs.unfinished {
+		return &OpenError{
+			Path: s.dir, Reason: "it was not closed in an orderly way",
+			Remedy: "open it for writing once, or open a copy for writing",
+		}
+	}
 	if s.db, err = badger.Open(o); err != nil {
 		return s.badgerFailed(err)
 	}
-	torn, err := tail.torn()
+	if s.options.ReadOnly {
+		return nil
+	}
+	torn, err := logs.tornValues()
 	if err != nil {
 		return errors.Join(openFailed(s.dir, err), s.db.Close())
 	}
-	if !s.options.ReadOnly {
-		recovery.add(torn)
-	}
-	s.recovery = recovery
-	if recovery.TornFiles > 0 {
+	s.recovery = logs.recovery
+	s.recovery.add(torn)
+	if s.recovery.TornFiles > 0 {
 		s.log.Warn("unfinished batches at the ends of logs were cut off", "dir", s.dir,
-			"files", recovery.TornFiles, "octets", recovery.TornBytes)
+			"files", s.recovery.TornFiles, "octets", s.recovery.TornBytes)
 	}
 	return nil
 }
 
 // badgerFailed puts an error of badger.Open into words.
 func (s *Store) badgerFailed(err error) error {
-	switch {
-	case errors.Is(err, badger.ErrEncryptionKeyMismatch):
+	if errors.Is(err, badger.ErrEncryptionKeyMismatch) {
 		return wrongKey(s.dir, err)
-	case s.options.ReadOnly && errors.Is(err, badger.ErrTruncateNeeded):
-		return &OpenError{
-			Path: s.dir, Reason: "it was not closed in an orderly way", Cause: err,
-			Remedy: "open it for writing once, or open a copy",
-		}
 	}
 	if used, lockErr := inUse(s.dir, s.options.ReadOnly); lockErr == nil && used {
 		return openInUse(s.dir, err)

@@ -29,57 +29,61 @@ func (r *Recovery) add(bytes int64) {
 	}
 }
 
-// valueLogTail is the newest file of the value log before badger opens it.
-type valueLogTail struct {
-	path string
-	end  int64 // of the last octet that is not zero
+// logs is what the logs were like before badger opened them.
+type logs struct {
+	recovery Recovery
+	// unfinished says that there is a memtable's log, which an orderly Close
+	// does not leave.
+	unfinished bool
+	// newest is the newest file of the value log, and newestEnd the end of the last
+	// octet in it that is not zero.
+	newest    string
+	newestEnd int64
 }
 
 // inspectLogs looks at the ends of the logs before badger does, which cuts off
 // all that follows the first thing it cannot read without a word. A log of a
 // memtable that goes on after such a thing is damaged and is refused, unless
 // salvage is set.
-func inspectLogs(dir string, salvage bool, log *slog.Logger) (Recovery, valueLogTail, error) {
-	var r Recovery
-	var tail valueLogTail
+func inspectLogs(dir string, salvage bool, log *slog.Logger) (logs, error) {
+	var l logs
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return r, tail, err
+		return l, err
 	}
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
 		switch filepath.Ext(e.Name()) {
 		case ".vlog":
-			tail.path = path // ReadDir sorts, and the names have a fixed width
+			l.newest = path // ReadDir sorts, and the names have a fixed width
 		case ".mem":
+			l.unfinished = true
 			torn, err := inspectMemLog(path, salvage, log)
 			if err != nil {
-				return r, tail, err
+				return l, err
 			}
-			r.add(torn)
+			l.recovery.add(torn)
 		}
 	}
-	if tail.path != "" {
-		if tail.end, err = contentEnd(tail.path); err != nil {
-			return r, tail, err
-		}
+	if l.newest != "" {
+		l.newestEnd, err = contentEnd(l.newest)
 	}
-	return r, tail, nil
+	return l, err
 }
 
-// torn says how much badger has cut off since.
-func (v valueLogTail) torn() (int64, error) {
-	if v.path == "" {
+// tornValues says how much badger has cut off the value log since.
+func (l logs) tornValues() (int64, error) {
+	if l.newest == "" {
 		return 0, nil
 	}
-	info, err := os.Stat(v.path)
+	info, err := os.Stat(l.newest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil // it was empty, and so it was removed
 	}
 	if err != nil {
 		return 0, err
 	}
-	return max(0, v.end-info.Size()), nil
+	return max(0, l.newestEnd-info.Size()), nil
 }
 
 // inspectMemLog gives how many octets at the end of a memtable's log belong to
