@@ -141,6 +141,16 @@ func TestImportsPointDownward(t *testing.T) {
 	}
 }
 
+// A program that only tests with Warren must not carry badger along.
+func TestTheBrokerDoesNotLinkBadger(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{module, module + "/amqp091", module + "/store", module + "/store/memstore"} {
+		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", name).Output()
+		require.NoError(t, err)
+		require.NotContains(t, string(out), badger, name)
+	}
+}
+
 // problems gives the broken rules of one package, in words.
 func problems(p pkg) []string {
 	name := p.name()

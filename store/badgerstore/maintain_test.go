@@ -29,13 +29,13 @@ func key(i int) []byte { return binary.BigEndian.AppendUint64(nil, uint64(i)) }
 // when it is quiet, and values that stay must.
 func TestDeletedValuesGiveTheirRoomBack(t *testing.T) {
 	t.Parallel()
-	s, err := badgerstore.OpenPaced(t.TempDir(), badgerstore.Options{Unsafe: true}, 20*time.Millisecond, 64*mib, 10)
+	s, err := badgerstore.OpenPaced(t.TempDir(), badgerstore.Options{Unsafe: true}, 20*time.Millisecond, 48*mib, 10)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close()) }()
 	value := make([]byte, mib)
 	random := rand.NewChaCha8([32]byte{2})
 	_, _ = random.Read(value)
-	const old, total, keep = 30, 700, 5
+	const old, total, keep = 20, 300, 5
 	for i := range old {
 		require.NoError(t, s.Apply([]store.Change{{Key: key(-1 - i), Value: value}}))
 	}
@@ -49,7 +49,7 @@ func TestDeletedValuesGiveTheirRoomBack(t *testing.T) {
 		peak = max(peak, used(t, s))
 	}
 	t.Logf("at most %d MiB while %d MiB were written", peak/mib, total)
-	require.Eventually(t, func() bool { return used(t, s) < 200*mib }, time.Minute, 50*time.Millisecond,
+	require.Eventually(t, func() bool { return used(t, s) < 110*mib }, time.Minute, 50*time.Millisecond,
 		"%d MiB are occupied by %d MiB", used(t, s)/mib, old+keep)
 	n := 0
 	require.NoError(t, s.Scan(nil, nil, false, func(k, v []byte) error {
@@ -66,7 +66,7 @@ func TestDeletedValuesGiveTheirRoomBack(t *testing.T) {
 // Rounds, readers and a writer at the same time: what is read is what is there.
 func TestReadersDoNotNoticeTheMaintenance(t *testing.T) {
 	t.Parallel()
-	s, err := badgerstore.OpenPaced(t.TempDir(), badgerstore.Options{Unsafe: true}, time.Millisecond, 4*mib, 1)
+	s, err := badgerstore.OpenPaced(t.TempDir(), badgerstore.Options{Unsafe: true}, time.Millisecond, 16*mib, 1)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close()) }()
 	const keys = 100
@@ -105,7 +105,7 @@ func TestReadersDoNotNoticeTheMaintenance(t *testing.T) {
 			}
 		}
 	}()
-	for i := keys; i < 3000; i++ {
+	for i := keys; i < 800; i++ {
 		require.NoError(t, s.Apply([]store.Change{{Key: key(i % keys), Value: value(i)}}))
 	}
 	close(done)

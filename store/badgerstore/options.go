@@ -32,7 +32,7 @@ type Options struct {
 	// 16 MiB for a cache.
 	Compress bool
 	// Reserve is how much room there must be for Apply to write, in octets. 0
-	// means what badger may need on its own, about 350 MiB; more leaves
+	// means what badger may need on its own, about 140 MiB; more leaves
 	// room to others on the same file system; less risks the end of the process.
 	Reserve int64
 	// Logger takes what the store and badger have to say; nil is silence.
@@ -53,8 +53,8 @@ const (
 	// memTables is how many full memtables may wait for being written.
 	memTables = 1
 	// valueLogFile is when a file of the value log is full. Space comes back by
-	// whole files, and a file of the directory is open for each.
-	valueLogFile = 64 * mib
+	// whole files, each of which Apply waits for; and each is open and mapped.
+	valueLogFile = 32 * mib
 	// threshold is from which length on a value goes to the value log. A smaller
 	// one needs one fsync, not two; a larger one is written once, not three
 	// times, and costs a tenth of the memory.
