@@ -7,31 +7,37 @@ import (
 	"github.com/warrenmq/warren/auth"
 )
 
-// Permission and TopicPermission are the rights of one user in one virtual host;
-// Limit names what SetUserLimit limits.
-type (
-	Permission      = auth.Permission
-	TopicPermission = auth.TopicPermission
-	UserLimit       = auth.Limit
-)
+// Permission is what one user may do in one virtual host; see auth.Permission.
+// Auth().SetPermissions sets it.
+type Permission = auth.Permission
 
-// The limits of a user.
+// TopicPermission limits a user's routing keys at one topic exchange; see
+// auth.TopicPermission. Auth().SetTopicPermissions sets it.
+type TopicPermission = auth.TopicPermission
+
+// UserLimit names a limit of a user, which Auth().SetLimit sets.
+type UserLimit = auth.Limit
+
+// The limits of a user, as numbers of what may be open at once: connections, and
+// channels on one connection (contract 08 §2).
 const (
 	UserMaxConnections = auth.MaxConnections
 	UserMaxChannels    = auth.MaxChannels
 )
 
-// VHostLimit names a limit of a virtual host.
+// VHostLimit names a limit of a virtual host, which SetVHostLimit sets.
 type VHostLimit string
 
-// The limits of a virtual host (contract 08 §1).
+// The limits of a virtual host: how many connections may be open and how many
+// queues may exist in it (contract 08 §1).
 const (
 	VHostMaxConnections VHostLimit = "max-connections"
 	VHostMaxQueues      VHostLimit = "max-queues"
 )
 
 // Auth is the broker's users and permissions. Changes are obeyed at once, by
-// open connections too; deleting a user closes that user's connections.
+// open connections too; deleting a user closes that user's connections as
+// CloseConnections does. It is always the same Registry.
 func (b *Broker) Auth() *auth.Registry { return b.auth }
 
 // userDeleted closes the connections of a user that was deleted.
@@ -73,8 +79,9 @@ func (b *Broker) addVHost(name string) error {
 }
 
 // DeleteVHost deletes a virtual host with everything in it, closes its
-// connections with 320 CONNECTION_FORCED and forgets the permissions in it. The
-// error wraps ErrNoVHost.
+// connections with 320 CONNECTION_FORCED and forgets the permissions in it. It
+// waits for the connections' ends as CloseConnections does. The error wraps
+// ErrNoVHost.
 func (b *Broker) DeleteVHost(name string) error {
 	b.mu.Lock()
 	v := b.vhosts[name]

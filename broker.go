@@ -18,7 +18,8 @@ import (
 	"github.com/warrenmq/warren/store/msgstore"
 )
 
-// Broker is a message broker. Its methods may be called from any goroutine.
+// Broker is a message broker, made by New and ended by Shutdown or Close. Its
+// methods may be called from any goroutine, at any time, also while it closes.
 type Broker struct {
 	opts          Options
 	auth          *auth.Registry
@@ -69,7 +70,8 @@ type link struct {
 // New makes a broker that is ready when New returns. It holds no goroutine, file or
 // socket until it is asked to serve, unless Options ask for it: a MemoryLimit is a
 // goroutine, a Store some. With a Store the broker has everything durable that was
-// left in it, and owns it from then on; if New fails, it is the caller's again.
+// left in it, and owns it from then on; if New fails, it is the caller's again. The
+// error names the field of Options that is out of range or contradicts another.
 func New(o Options) (*Broker, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -145,8 +147,9 @@ func (b *Broker) start(f func()) bool {
 
 // Shutdown ends the broker in order: it accepts nothing new, closes connections
 // with 320 CONNECTION_FORCED, and waits until all have ended. When ctx ends
-// first, the rest is cut off and ctx's error returned. What was confirmed is durable
-// and the store closed in any case. It is idempotent.
+// first, the rest is cut off and ctx's error returned. Everything has ended in either
+// case; what was confirmed is durable, and the store closed. It is idempotent, and may
+// be called while Close or another Shutdown is under way.
 func (b *Broker) Shutdown(ctx context.Context) error {
 	conns := b.beginClosing()
 	for _, c := range conns {
@@ -163,7 +166,8 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 }
 
 // Close ends the broker at once: connections are cut off. What was confirmed is
-// durable, and the store is closed. It is idempotent.
+// durable; the error is that of closing the store. It is idempotent, and may be called
+// while Shutdown or another Close is under way.
 func (b *Broker) Close() error {
 	conns := b.beginClosing()
 	for _, c := range conns {
@@ -208,8 +212,15 @@ func waitFor(ctx context.Context, conns []client) error {
 }
 
 // CloseConnections closes the open connections of a user with 320
-// CONNECTION_FORCED and the given text, and gives their number. It does not wait
-// for them to end.
+// CONNECTION_FORCED and the given text, and gives their number. Channels that act
+// for the user (see User) are among them; the empty name is for those that act for
+// nobody.
+//
+// It does not wait for clients that came in by a socket or by Dial: they are told,
+// and end when they have answered. Connections within the program have nobody to
+// wait for, and have ended when it returns, each as soon as the call it was busy
+// with is over. So an interceptor must not close the connection that it is asked
+// for.
 func (b *Broker) CloseConnections(user, reason string) int {
 	return b.closeConns(reason, func(l *link) bool { return l.user == user })
 }

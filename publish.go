@@ -12,7 +12,7 @@ import (
 
 // The errors of a Channel that are not refusals.
 var (
-	// ErrChannelClosed is what a Channel gives after Close.
+	// ErrChannelClosed is what a Channel gives after Close, its own or the broker's.
 	ErrChannelClosed = transport.ErrClosed
 	// ErrConsumerCancelled ends a consumer whose queue was deleted.
 	ErrConsumerCancelled = transport.ErrCancelled
@@ -22,16 +22,19 @@ var (
 )
 
 // NackError says that a queue refused a message: it may be in other queues that
-// it was routed to, but not in all.
+// it was routed to, but not in all. The channel stays open.
 type NackError struct{ Exchange, RoutingKey string }
 
+// Error says where the message was to go.
 func (e *NackError) Error() string {
 	return fmt.Sprintf("warren: publish to exchange '%s' with routing key '%s': refused by a queue", e.Exchange, e.RoutingKey)
 }
 
-// ReturnError says that a message had no route.
+// ReturnError says that a message had no route: it is in no queue. The channel
+// stays open.
 type ReturnError struct{ Exchange, RoutingKey string }
 
+// Error says where the message was to go.
 func (e *ReturnError) Error() string {
 	return fmt.Sprintf("warren: publish to exchange '%s' with routing key '%s': NO_ROUTE", e.Exchange, e.RoutingKey)
 }
@@ -91,7 +94,8 @@ func mandatory(options []PublishOption) bool {
 	return m
 }
 
-// Confirmation is a publish of which the outcome is still to come.
+// Confirmation is a publish of which the outcome is still to come. Any number of
+// goroutines may wait for it.
 type Confirmation struct {
 	exchange, key string
 	mandatory     bool
@@ -105,7 +109,10 @@ type Confirmation struct {
 }
 
 // PublishAsync hands a message to the broker and gives a Confirmation to wait
-// with until all its queues have taken it.
+// with until all its queues have taken it. It waits for its turn, for a queue that
+// is behind and for alarms as Publish does, and not for the confirmation. With
+// Mandatory a message without a route is an error of the Confirmation and does not
+// come to Returns; without, it counts as taken.
 func (c *Channel) PublishAsync(ctx context.Context, exchange, key string, m Message, options ...PublishOption) (*Confirmation, error) {
 	msg, err := encode(exchange, key, &m)
 	if err != nil {
@@ -113,7 +120,7 @@ func (c *Channel) PublishAsync(ctx context.Context, exchange, key string, m Mess
 	}
 	w := &Confirmation{exchange: exchange, key: key, mandatory: mandatory(options), c: c, done: make(chan struct{})}
 	// The Confirmation says what a return would.
-	if err := c.m.Publish(ctx, exchange, key, false, msg, w); err != nil {
+	if err := c.m.Publish(ctx, exchange, key, false, msg, (*answers)(w)); err != nil {
 		return nil, err
 	}
 	return w, nil
@@ -121,7 +128,8 @@ func (c *Channel) PublishAsync(ctx context.Context, exchange, key string, m Mess
 
 // PublishConfirmed publishes a message and waits until all its queues have taken
 // it: with the safety that the queue and the message ask for, so that a
-// persistent message of a durable queue is on disk. The error is a *NackError if
+// persistent message of a durable queue is in the broker's store, if it has one.
+// The error is a *NackError if
 // a queue refused it, a *ReturnError if it had no route, and that of ctx or of
 // the channel if one of them ended first: then the outcome is not known.
 func (c *Channel) PublishConfirmed(ctx context.Context, exchange, key string, m Message) error {
@@ -163,10 +171,11 @@ func (w *Confirmation) Wait(ctx context.Context) error {
 	return nil
 }
 
-// Routed, Confirm and Reject are for the broker's channel.
+// answers is a Confirmation as the broker's channel and the queues see it.
+type answers Confirmation
 
 // Routed implements channel.Confirmation.
-func (w *Confirmation) Routed(queues int) {
+func (w *answers) Routed(queues int) {
 	w.mu.Lock()
 	w.open, w.routed = queues, queues > 0
 	w.mu.Unlock()
@@ -176,12 +185,12 @@ func (w *Confirmation) Routed(queues int) {
 }
 
 // Confirm implements message.Confirmer.
-func (w *Confirmation) Confirm(_, _ uint64) { w.settle(false) }
+func (w *answers) Confirm(_, _ uint64) { w.settle(false) }
 
 // Reject implements message.Confirmer.
-func (w *Confirmation) Reject(uint64) { w.settle(true) }
+func (w *answers) Reject(uint64) { w.settle(true) }
 
-func (w *Confirmation) settle(nacked bool) {
+func (w *answers) settle(nacked bool) {
 	w.mu.Lock()
 	w.nacked = w.nacked || nacked
 	w.open--
@@ -192,15 +201,17 @@ func (w *Confirmation) settle(nacked bool) {
 	}
 }
 
-// Publishing is one message of a batch and where it goes.
+// Publishing is one message of PublishBatch and where it goes.
 type Publishing struct {
 	Exchange, RoutingKey string
 	Message
 }
 
 // PublishBatch publishes messages in their order and waits until all of them are
-// confirmed. The error joins what is wrong with each message that was not; when
-// the channel is refused one, those after it are not published.
+// confirmed. The error joins what is wrong with each message that was not, by its
+// number in the batch, and wraps what PublishConfirmed would give for it. When a
+// message cannot be handed over, because it is refused, cannot be sent or ctx
+// ended, those after it are not published.
 func (c *Channel) PublishBatch(ctx context.Context, batch []Publishing) error {
 	waits := make([]*Confirmation, 0, len(batch))
 	var errs []error

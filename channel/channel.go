@@ -16,6 +16,7 @@ import (
 // VHost is what a channel needs of its virtual host. Its methods may be called
 // from any goroutine; those that look something up take no lock.
 type VHost interface {
+	// Name is the virtual host's name.
 	Name() string
 	// Exchanges are the exchanges and bindings.
 	Exchanges() *exchange.Topology
@@ -40,9 +41,13 @@ type VHost interface {
 // turn: they must not block or call the channel. Of the channel they may look at
 // Config's Connection, Number, User and VHost.
 type Watcher interface {
+	// ChannelOpened is called by New.
 	ChannelOpened(ch *Channel)
+	// ChannelClosed is called once, after ConsumerRemoved for the last consumer.
 	ChannelClosed(ch *Channel, why reply.Reason)
+	// ConsumerAdded says that a queue has accepted the consumer.
 	ConsumerAdded(ch *Channel, c ConsumerInfo)
+	// ConsumerRemoved says that a consumer is gone, whatever the reason.
 	ConsumerRemoved(ch *Channel, c ConsumerInfo)
 }
 

@@ -12,13 +12,21 @@ import (
 // the same time. An operation the broker does not have gives an error that
 // wraps errors.ErrUnsupported.
 type Admin interface {
+	// AddVHost makes a virtual host.
 	AddVHost(name string) error
+	// DeleteVHost deletes a virtual host with everything in it.
 	DeleteVHost(name string) error
+	// AddUser adds a user without permissions.
 	AddUser(name, password string, tags ...string) error
+	// DeleteUser deletes a user.
 	DeleteUser(name string) error
+	// SetPermissions sets what a user may do in a virtual host.
 	SetPermissions(user, vhost string, p Permissions) error
+	// SetTopicPermissions limits a user's routing keys at a topic exchange.
 	SetTopicPermissions(user, vhost, exchange string, p Permissions) error
+	// SetPolicy sets a policy, in place of the one of that name.
 	SetPolicy(vhost string, p Policy) error
+	// DeletePolicy deletes a policy.
 	DeletePolicy(vhost, name string) error
 	// SetVHostLimit sets "max-queues" or "max-connections".
 	SetVHostLimit(vhost, limit string, n int) error

@@ -43,9 +43,14 @@ type Removed struct {
 // with something else goes before it: bindings before the exchange or the queue
 // that they lead from or to.
 type Watcher interface {
+	// ExchangeDeclared says that there is a new exchange.
 	ExchangeDeclared(x Spec)
+	// ExchangeDeleted says that an exchange is gone, on its own or with the
+	// virtual host.
 	ExchangeDeleted(x Spec)
+	// Bound says that there is a new binding.
 	Bound(b Binding)
+	// Unbound says that a binding is gone, on its own or with one of its ends.
 	Unbound(b Binding)
 	// QueueForgotten says that a queue has gone, after its bindings.
 	QueueForgotten(queue *Destination)

@@ -34,6 +34,7 @@ type DecodeError struct {
 	Args []byte // the arguments' octets; they alias the payload
 }
 
+// Error names the method and its arguments' octets, which are of the client's making.
 func (e *DecodeError) Error() string {
 	return fmt.Sprintf("wire: %s: cannot decode %s", e.ID, ErlangOctets(e.Args))
 }
@@ -46,6 +47,7 @@ type FrameTooLargeError struct {
 	Limit uint32 // the largest size by the negotiated frame_max, without the envelope
 }
 
+// Error is Explanation with what it is about.
 func (e *FrameTooLargeError) Error() string { return "wire: frame too large: " + Explanation(e) }
 
 // FrameEndError says that a frame does not end with FrameEnd.
@@ -55,6 +57,7 @@ type FrameEndError struct {
 	End     uint8  // the octet found instead
 }
 
+// Error is Explanation with what it is about.
 func (e *FrameEndError) Error() string { return "wire: bad frame end: " + Explanation(e) }
 
 // Explanation is the explanation that RabbitMQ's reply text gives for an error

@@ -87,6 +87,8 @@ var (
 // pkg is what `go list -json` says about one package.
 type pkg struct {
 	ImportPath   string
+	Name, Dir    string
+	GoFiles      []string
 	Imports      []string
 	TestImports  []string
 	XTestImports []string
@@ -111,7 +113,7 @@ func inModule(importPath string) string {
 // tags.
 func listPackages(t *testing.T, tags string) []pkg {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-tags", tags, "-json=ImportPath,Imports,TestImports,XTestImports", module+"/...")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-tags", tags, "-json=ImportPath,Name,Dir,GoFiles,Imports,TestImports,XTestImports", module+"/...")
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
@@ -222,6 +224,24 @@ func matches(pattern, name string) bool {
 
 // under says whether rel is an internal package of the package name itself.
 func under(rel, name string) bool { return strings.HasPrefix(rel, name+"/internal/") }
+
+// What a program links that imports a package, its dependencies' own included. A
+// broker in memory is the standard library and Warren.
+func TestAProgramWithABrokerLinksNothingElse(t *testing.T) {
+	t.Parallel()
+	for root, want := range map[string][]string{
+		module:              {module},
+		module + "/amqp091": {module, amqp091},
+	} {
+		cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", root)
+		out, err := cmd.Output()
+		require.NoError(t, err, cmd.String())
+		modules := strings.Fields(string(out))
+		slices.Sort(modules)
+		slices.Sort(want)
+		require.Equal(t, want, slices.Compact(modules), root)
+	}
+}
 
 func TestABrokenRuleIsNamed(t *testing.T) {
 	t.Parallel()
