@@ -9,17 +9,18 @@ import (
 	"github.com/warrenmq/warren/transport"
 )
 
-// Properties are a message's properties.
+// Properties are a message's properties; those with the zero value are absent. See
+// message.Properties for what each is.
 type Properties = message.Properties
 
-// Message is a message to publish. Body and Headers may be changed again once
-// the call returned.
+// Message is a message to publish. Body and Headers are copied: they may be changed
+// again once the call returned.
 type Message struct {
 	Properties
 	Body []byte
 }
 
-// ErrReject, wrapped in the error of a Handle function, rejects the delivery
+// ErrReject, wrapped in the error of a Handle function, discards the delivery
 // instead of giving it back to its queue: trying again would not help.
 var ErrReject = errors.New("the message is rejected")
 
@@ -27,13 +28,20 @@ var ErrReject = errors.New("the message is rejected")
 var errNotDelivered = errors.New("warren: settle a delivery that came from no channel")
 
 // Delivery is a message from a queue. Its strings and its body are the
-// receiver's to keep, but not to change.
+// receiver's to keep, but not to change: copies of a Delivery share them. It may be
+// handed to other goroutines, and settled by any of them, once.
+//
+// Its methods that settle give ErrConsumerStopped if the consumer has ended and the
+// message is back in its queue, the channel's error if that has ended, and a
+// PreconditionFailed *Error, which closes the channel, if the delivery was settled
+// before. With NoAck there is nothing to settle.
 type Delivery struct {
-	Body        []byte
+	Body []byte
+	// Exchange and RoutingKey are what the message was published with.
 	Exchange    string
 	RoutingKey  string
 	ConsumerTag string // empty for Get
-	DeliveryTag uint64
+	DeliveryTag uint64 // counts the channel's deliveries from 1; for Channel.Ack and Nack
 	// Redelivered says that the message was delivered before.
 	Redelivered bool
 	// MessageCount is how many ready messages Get left in the queue.
@@ -52,12 +60,13 @@ func (d Delivery) Properties() Properties {
 	return p
 }
 
-// Ack settles the delivery: the message is done with.
+// Ack settles the delivery: the message is done with, and leaves its queue.
 func (d Delivery) Ack() error {
 	return d.settle(func(ch *channel.Channel) error { return ch.Ack(d.DeliveryTag, false) })
 }
 
-// Nack gives the message back to its queue, at its old place, or rejects it.
+// Nack settles the delivery: with requeue the message goes back to its queue, at its
+// old place and marked as redelivered; without, it is discarded.
 func (d Delivery) Nack(requeue bool) error {
 	return d.settle(func(ch *channel.Channel) error { return ch.Nack(d.DeliveryTag, false, requeue) })
 }

@@ -6,10 +6,12 @@ import (
 	"github.com/warrenmq/warren/reply"
 )
 
-// Error is a refusal with an AMQP reply code and RabbitMQ's text.
+// Error is a refusal with an AMQP reply code and RabbitMQ's text. It is immutable.
+// To find one use errors.As with a *Error, or errors.Is with a code.
 type Error = reply.Error
 
-// The reply codes a Go program meets, as targets of errors.Is.
+// The reply codes a Go program meets most, as targets of errors.Is; package reply
+// has all of them.
 const (
 	NotFound           = reply.NotFound
 	AccessRefused      = reply.AccessRefused
@@ -24,8 +26,9 @@ var (
 	// ErrClosed is returned by Serve and ListenAndServe after Shutdown or Close,
 	// and by everything that is asked of a broker that is closing.
 	ErrClosed = errors.New("warren: broker closed")
-	// ErrVHostExists is returned by AddVHost for a name that is taken.
+	// ErrVHostExists is wrapped by the error of AddVHost for a name that is taken.
 	ErrVHostExists = errors.New("virtual host exists")
-	// ErrNoVHost is returned where a virtual host does not exist.
+	// ErrNoVHost is wrapped by the errors of Broker's methods where a virtual host
+	// does not exist.
 	ErrNoVHost = errors.New("no such virtual host")
 )

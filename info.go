@@ -17,7 +17,7 @@ import (
 // RabbitMQ's info calls. Asking for a queue waits for its turn, after what was
 // published to it before.
 
-// Stats counts what there is in a broker.
+// Stats counts what there is in a broker: see Broker.Stats.
 type Stats struct {
 	VHosts, Connections, Channels, Consumers int
 	// Exchanges counts the pre-declared ones too.
@@ -40,13 +40,14 @@ type ConnectionInfo struct {
 	connection.Info
 }
 
-// QueueInfo is what can be seen of a queue.
+// QueueInfo is what can be seen of a queue: how it was declared, and what is in it
+// and happened to it, at one moment.
 type QueueInfo struct {
 	queue.Spec
 	queue.Info
 }
 
-// ExchangeInfo is what can be seen of an exchange.
+// ExchangeInfo is what can be seen of an exchange: how it was declared.
 type ExchangeInfo = exchange.Spec
 
 // BindingInfo is what can be seen of a binding. Those that every queue has from

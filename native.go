@@ -20,7 +20,12 @@ import (
 //
 // Unlike an AMQP channel it may be used by any number of goroutines at once. What
 // would close an AMQP channel closes it: the call that was refused returns an
-// *Error, and so do all calls after it.
+// *Error, and so do all calls after it. An error of a name that is too long, of
+// arguments or properties that AMQP cannot carry, or of a context leaves it open.
+//
+// The contexts limit how long a call waits: for its turn at the channel, and where
+// a method says so for more. What the broker has begun it carries out, whatever
+// becomes of the context.
 type Channel struct {
 	m        *transport.Memory
 	conn     *transport.Local
@@ -28,7 +33,9 @@ type Channel struct {
 }
 
 // Channel opens a channel. It is open until Close, until a call is refused, or
-// until the broker ends. With User, the error is RabbitMQ's refusal (530) where
+// until the broker ends; the end of ctx does not close it. The error wraps ErrClosed
+// if the broker is closing, and a NotAllowed *Error (530) if there is no such virtual
+// host. With User, the error is RabbitMQ's refusal (530) where
 // that user may not use the virtual host, and wraps auth.ErrNoUser where there is
 // no such user.
 func (b *Broker) Channel(ctx context.Context, options ...ChannelOption) (*Channel, error) {
@@ -63,11 +70,13 @@ func (c *Channel) Close() error {
 	return nil
 }
 
-// Done is closed when the channel has ended.
+// Done is closed when the channel has ended, and what it had not settled is back in
+// its queues.
 func (c *Channel) Done() <-chan struct{} { return c.m.Done() }
 
-// Err is why the channel has ended: an *Error if the broker refused something,
-// ErrChannelClosed after Close, nil while it is open.
+// Err is why the channel has ended: an *Error if the broker refused something or
+// was told to close the connection, ErrChannelClosed after Close, nil while it is
+// open.
 func (c *Channel) Err() error { return c.m.Err() }
 
 // Queue is what a declare says of a queue.
@@ -78,7 +87,10 @@ type Queue struct {
 }
 
 // DeclareQueue makes a queue, or finds that the one of that name is as asked for.
-// An empty name lets the broker make one up.
+// An empty name lets the broker make one up; the result has it. Without options the
+// queue is transient and for everybody. It is refused with PreconditionFailed if
+// the queue there is differs, ResourceLocked if it is another's exclusive one, and
+// NotFound if there is none and it was asked for with Passive.
 func (c *Channel) DeclareQueue(ctx context.Context, name string, options ...QueueOption) (Queue, error) {
 	d := channel.QueueDeclare{Name: name}
 	for _, o := range options {
@@ -124,7 +136,10 @@ func asSent(t Table, names ...string) (Table, error) {
 }
 
 // DeclareExchange makes an exchange of a type such as "direct", "fanout", "topic"
-// or "headers", or finds that the one of that name is as asked for.
+// or "headers", or finds that the one of that name is as asked for. It is refused
+// with PreconditionFailed if the exchange there is differs, NotFound if there is
+// none and it was asked for with Passive, and CommandInvalid (503) if there is no
+// such type.
 func (c *Channel) DeclareExchange(ctx context.Context, name, kind string, options ...ExchangeOption) error {
 	d := channel.ExchangeDeclare{Name: name, Type: kind}
 	for _, o := range options {
@@ -152,27 +167,34 @@ func (c *Channel) bind(ctx context.Context, f func(ch *channel.Channel, destinat
 	return c.m.Do(ctx, func(ch *channel.Channel) error { return f(ch, destination, source, key, sent) })
 }
 
-// BindQueue lets what exchange routes with key go to queue.
+// BindQueue lets what exchange routes with key go to queue. What the key and the
+// arguments mean is for the exchange's type to say. A binding that is there already
+// is fine; a queue or exchange that is not is refused with NotFound.
 func (c *Channel) BindQueue(ctx context.Context, queue, exchange, key string, options ...BindOption) error {
 	return c.bind(ctx, (*channel.Channel).BindQueue, queue, exchange, key, options)
 }
 
-// UnbindQueue takes a binding away; one that is not there is fine.
+// UnbindQueue takes away the binding with the same key and arguments; one that is
+// not there is fine.
 func (c *Channel) UnbindQueue(ctx context.Context, queue, exchange, key string, options ...BindOption) error {
 	return c.bind(ctx, (*channel.Channel).UnbindQueue, queue, exchange, key, options)
 }
 
-// BindExchange lets what source routes with key go to destination.
+// BindExchange lets what source routes with key go to destination, an exchange
+// that routes it on. Otherwise it is as BindQueue.
 func (c *Channel) BindExchange(ctx context.Context, destination, source, key string, options ...BindOption) error {
 	return c.bind(ctx, (*channel.Channel).BindExchange, destination, source, key, options)
 }
 
-// UnbindExchange takes a binding away; one that is not there is fine.
+// UnbindExchange takes away the binding with the same key and arguments; one that
+// is not there is fine.
 func (c *Channel) UnbindExchange(ctx context.Context, destination, source, key string, options ...BindOption) error {
 	return c.bind(ctx, (*channel.Channel).UnbindExchange, destination, source, key, options)
 }
 
-// PurgeQueue drops the ready messages of a queue and gives their number.
+// PurgeQueue drops the ready messages of a queue and gives their number. Those that
+// consumers have and did not settle stay theirs. It is refused with NotFound if there
+// is no such queue.
 func (c *Channel) PurgeQueue(ctx context.Context, queue string) (n int, err error) {
 	err = c.m.Do(ctx, func(ch *channel.Channel) (err error) {
 		n, err = ch.PurgeQueue(queue)
@@ -182,7 +204,8 @@ func (c *Channel) PurgeQueue(ctx context.Context, queue string) (n int, err erro
 }
 
 // DeleteQueue deletes a queue and gives the number of ready messages it had; one
-// that does not exist is fine.
+// that does not exist is fine. Its consumers end with ErrConsumerCancelled. It is
+// refused with PreconditionFailed where IfUnused or IfEmpty is in its way.
 func (c *Channel) DeleteQueue(ctx context.Context, queue string, options ...DeleteQueueOption) (n int, err error) {
 	var ifUnused, ifEmpty bool
 	for _, o := range options {
@@ -194,7 +217,9 @@ func (c *Channel) DeleteQueue(ctx context.Context, queue string, options ...Dele
 	return n, err
 }
 
-// DeleteExchange deletes an exchange; one that does not exist is fine.
+// DeleteExchange deletes an exchange and its bindings; one that does not exist is
+// fine. It is refused with PreconditionFailed where IfUnused is in its way, and with
+// AccessRefused for those of the broker, "amq.direct" and the like.
 func (c *Channel) DeleteExchange(ctx context.Context, exchange string, options ...DeleteExchangeOption) error {
 	var ifUnused bool
 	for _, o := range options {
@@ -203,48 +228,57 @@ func (c *Channel) DeleteExchange(ctx context.Context, exchange string, options .
 	return c.m.Do(ctx, func(ch *channel.Channel) error { return ch.DeleteExchange(exchange, ifUnused) })
 }
 
-// Qos limits the unsettled deliveries of each consumer to come, or, with global,
-// of all consumers of the channel together. A prefetch below 1 is no limit.
+// Qos limits the number of unsettled deliveries of each consumer to come, or, with
+// global, of all consumers of the channel together. A prefetch below 1 is no limit.
+// The option Prefetch says it for one consumer.
 func (c *Channel) Qos(ctx context.Context, prefetch int, global bool) error {
 	return c.m.Do(ctx, func(ch *channel.Channel) error { return ch.Qos(0, prefetch, global) })
 }
 
 // Ack settles a delivery by its tag; with multiple all up to it, and all there
-// are for tag 0.
+// are for tag 0. A tag that the channel did not give, or that was settled before, is
+// refused with PreconditionFailed. Delivery.Ack is the same for one delivery.
 func (c *Channel) Ack(ctx context.Context, tag uint64, multiple bool) error {
 	return c.m.Do(ctx, func(ch *channel.Channel) error { return ch.Ack(tag, multiple) })
 }
 
-// Nack gives deliveries back to their queues, or rejects them.
+// Nack settles deliveries as Ack does, but gives them back to their queues, at their
+// old places, or without requeue discards them.
 func (c *Channel) Nack(ctx context.Context, tag uint64, multiple, requeue bool) error {
 	return c.m.Do(ctx, func(ch *channel.Channel) error { return ch.Nack(tag, multiple, requeue) })
 }
 
-// Recover requeues all unsettled deliveries of the channel.
+// Recover requeues all unsettled deliveries of the channel. They come again, to
+// whichever consumer is next, marked as redelivered.
 func (c *Channel) Recover(ctx context.Context) error {
 	return c.m.Do(ctx, func(ch *channel.Channel) error { return ch.Recover(true, func() {}) })
 }
 
 // TxSelect makes the channel transactional: publishes and settles take effect
-// with TxCommit, and not at all after TxRollback.
+// with TxCommit, and not at all after TxRollback. It cannot be undone. The channel
+// is shared: the transaction is of all goroutines that use it. A confirmed publish
+// is refused on such a channel.
 func (c *Channel) TxSelect(ctx context.Context) error {
 	return c.m.Do(ctx, (*channel.Channel).TxSelect)
 }
 
 // TxCommit carries out the transaction and begins a new one. It waits for the
-// queues to take what was published.
+// queues to take what was published. If one of them refused a message, the rest is
+// carried out all the same and the error is a PreconditionFailed *Error. A channel
+// without TxSelect is refused it.
 func (c *Channel) TxCommit(ctx context.Context) error {
 	return c.m.Do(ctx, (*channel.Channel).TxCommit)
 }
 
 // TxRollback drops what was published in the transaction; what was settled in it
-// is unsettled again.
+// is unsettled again, but not requeued. A channel without TxSelect is refused it.
 func (c *Channel) TxRollback(ctx context.Context) error {
 	return c.m.Do(ctx, (*channel.Channel).TxRollback)
 }
 
 // Get takes one message from a queue; ok is false if there was none. Without
-// NoAck the delivery has to be settled.
+// NoAck the delivery has to be settled. A queue that does not exist is refused with
+// NotFound. To get one message after another, Consume is the faster way.
 func (c *Channel) Get(ctx context.Context, queue string, options ...GetOption) (d Delivery, ok bool, err error) {
 	var noAck bool
 	for _, o := range options {

@@ -71,7 +71,8 @@ func VHost(name string) ChannelOption { return vhostOption(name) }
 
 func (o vhostOption) channel(s *channelSettings) { s.vhost = string(o) }
 
-// Durable makes a queue or exchange that survives a restart of the broker.
+// Durable makes a queue or exchange that survives a restart of the broker, if the
+// broker has a store to keep it in.
 func Durable() interface {
 	QueueOption
 	ExchangeOption
@@ -83,7 +84,7 @@ func (durableOption) queue(d *channel.QueueDeclare)       { d.Durable = true }
 func (durableOption) exchange(d *channel.ExchangeDeclare) { d.Durable = true }
 
 // AutoDelete makes a queue that goes with its last consumer, or an exchange that
-// goes with its last binding.
+// goes with the last binding that leads from it. One that never had any stays.
 func AutoDelete() interface {
 	QueueOption
 	ExchangeOption
@@ -94,7 +95,8 @@ func AutoDelete() interface {
 func (autoDeleteOption) queue(d *channel.QueueDeclare)       { d.AutoDelete = true }
 func (autoDeleteOption) exchange(d *channel.ExchangeDeclare) { d.AutoDelete = true }
 
-// Passive only asks whether the queue or exchange exists.
+// Passive only asks whether the queue or exchange exists: nothing is made, other
+// options do not matter, and one that does not exist is refused with NotFound.
 func Passive() interface {
 	QueueOption
 	ExchangeOption
@@ -106,7 +108,8 @@ func (passiveOption) queue(d *channel.QueueDeclare)       { d.Passive = true }
 func (passiveOption) exchange(d *channel.ExchangeDeclare) { d.Passive = true }
 
 // Exclusive makes a queue that only this channel may use and that goes with it,
-// or a consumer that keeps all others away from its queue.
+// or a consumer that keeps all others away from its queue. Who is kept away is
+// refused with ResourceLocked by the queue, AccessRefused by the consumer.
 func Exclusive() interface {
 	QueueOption
 	ConsumeOption
@@ -117,13 +120,15 @@ func Exclusive() interface {
 func (exclusiveOption) queue(d *channel.QueueDeclare) { d.Exclusive = true }
 func (exclusiveOption) consume(c *channel.Consume)    { c.Exclusive = true }
 
-// Internal makes an exchange that takes messages from exchanges only.
+// Internal makes an exchange that takes messages from exchanges only. A publish to
+// it is refused with AccessRefused.
 func Internal() ExchangeOption { return internalOption{} }
 
 func (internalOption) exchange(d *channel.ExchangeDeclare) { d.Internal = true }
 
 // Arg adds an argument, such as "x-queue-type" of a queue, "alternate-exchange"
-// of an exchange or "x-match" of a binding.
+// of an exchange or "x-match" of a binding. The value is of one of the Go types that
+// message.Table lists.
 func Arg(name string, value any) interface {
 	QueueOption
 	ExchangeOption
@@ -138,7 +143,8 @@ func (o argOption) exchange(d *channel.ExchangeDeclare) { o.bind(&d.Arguments) }
 func (o argOption) consume(c *channel.Consume)          { o.bind(&c.Arguments) }
 func (o argOption) bind(t *Table)                       { *t = append(*t, message.Field(o)) }
 
-// Tag names a consumer; without it the broker makes up a name.
+// Tag names a consumer; without it the broker makes up a name. A name that another
+// consumer of the channel has is refused with NotAllowed (530).
 func Tag(name string) ConsumeOption { return tagOption(name) }
 
 func (o tagOption) consume(c *channel.Consume) { c.Tag = string(o) }
@@ -166,12 +172,14 @@ func (o prefetchOption) consume(c *channel.Consume) {
 	}
 }
 
-// Mandatory returns a message that has no route.
+// Mandatory returns a message that has no route: to Channel.Returns from Publish,
+// as the outcome from PublishAsync.
 func Mandatory() PublishOption { return mandatoryOption{} }
 
 func (mandatoryOption) publish(mandatory *bool) { *mandatory = true }
 
-// IfUnused refuses to delete a queue with consumers or an exchange with bindings.
+// IfUnused refuses to delete a queue with consumers, or an exchange with bindings
+// that lead from it.
 func IfUnused() interface {
 	DeleteQueueOption
 	DeleteExchangeOption
@@ -182,7 +190,7 @@ func IfUnused() interface {
 func (ifUnusedOption) deleteQueue(ifUnused, _ *bool) { *ifUnused = true }
 func (ifUnusedOption) deleteExchange(ifUnused *bool) { *ifUnused = true }
 
-// IfEmpty refuses to delete a queue with messages.
+// IfEmpty refuses to delete a queue with ready messages.
 func IfEmpty() DeleteQueueOption { return ifEmptyOption{} }
 
 func (ifEmptyOption) deleteQueue(_, ifEmpty *bool) { *ifEmpty = true }

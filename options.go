@@ -22,15 +22,18 @@ type Options struct {
 	// Logger takes what the broker has to say; nil is silence. Orderly work is
 	// logged at info and below.
 	Logger *slog.Logger
-	// ExchangeTypes are added to direct, fanout, topic and headers.
+	// ExchangeTypes are added to direct, fanout, topic and headers; clients ask for
+	// one by its Name. New fails if two have the same.
 	ExchangeTypes []exchange.Type
-	// QueueTypes are added to classic; a client asks for them by x-queue-type.
+	// QueueTypes are added to classic; a client asks for one by x-queue-type and its
+	// Name. New fails if two have the same.
 	QueueTypes []queue.Type
 	// Interceptors see what clients ask for before it is carried out, and may
 	// rewrite or refuse it, on every way into the broker; see package intercept. New
 	// fails if two of them claim the same method.
 	Interceptors []intercept.Interceptor
-	// ChannelMax is how many channels a connection may have open, 2047 if 0.
+	// ChannelMax is how many channels a connection may have open, 2047 if 0. A
+	// client may ask for fewer.
 	ChannelMax uint16
 	// FrameMax is the longest frame in octets that is proposed to clients: 131072
 	// if 0, at least 4096.
@@ -53,8 +56,8 @@ type Options struct {
 	// limit. While the heap looks larger than that, each look costs a garbage
 	// collection.
 	MemoryLimit int64
-	// LoopbackUsers may connect from this machine only: guest if nil, nobody if
-	// empty and not nil.
+	// LoopbackUsers may connect from this machine only, which Dial counts as: guest if
+	// nil, nobody if empty and not nil.
 	LoopbackUsers []string
 	// Store keeps what is durable; nil keeps nothing, and everything is in memory.
 	// The broker closes it. See store/badgerstore.
@@ -69,7 +72,8 @@ type Options struct {
 	// what it keeps in reserve, for publishers not to be blocked: 50 MB if 0, as in
 	// RabbitMQ.
 	FreeDiskLimit int64
-	// NoDefaultUser leaves out the user guest.
+	// NoDefaultUser leaves out the user guest. Clients can then come in only as users
+	// whom the program adds with Broker.Auth.
 	NoDefaultUser bool
 }
 
