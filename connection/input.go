@@ -10,7 +10,9 @@ import (
 
 // input reads frames in place. Its buffer starts small, grows with the traffic
 // up to maxBuffer, or as far as a frame needs it, and shrinks when it is mostly
-// empty again.
+// empty again, or at once behind a heartbeat: clients send one when they have sent
+// nothing for a while. Nobody can shrink it while the reader waits with it, so a
+// client that falls silent without heartbeats keeps what its last burst needed.
 type input struct {
 	r        io.Reader
 	received *atomic.Uint64
@@ -19,6 +21,7 @@ type input struct {
 	need     int  // octets the next frame needs at least
 	filled   bool // the last read used all the room there was
 	slack    int  // reads in a row that used little of the buffer
+	quiet    bool // the last frame was a heartbeat
 	ended    bool
 }
 
@@ -74,6 +77,9 @@ func (in *input) fit() {
 		size = min(in.need, 2*size)
 	case in.filled && size < maxBuffer:
 		size = min(4*size, maxBuffer)
+	case in.quiet && in.to < minBuffer && size > minBuffer:
+		in.slack = 0
+		size = minBuffer
 	case in.slack >= maxSlack && size > minBuffer:
 		in.slack = 0
 		size = max(size/4, minBuffer)
@@ -101,6 +107,7 @@ func (in *input) frame(maxPayload uint32) (wire.Frame, error) {
 	}
 	in.need = 0
 	in.from += n
+	in.quiet = f.Type == wire.FrameHeartbeat
 	return f, nil
 }
 

@@ -128,6 +128,36 @@ func (in *input) take(t *testing.T, n int) {
 	}
 }
 
+// A client that has nothing to say any more sends heartbeats.
+func TestInputGivesItsMemoryBackAtAHeartbeat(t *testing.T) {
+	t.Parallel()
+	beat := wire.AppendHeartbeat(nil)
+	busy := bytes.Repeat(frame(wire.FrameBody, 1, make([]byte, 2000)), 500)
+	for name, tt := range map[string]struct {
+		idle []byte
+		size int
+	}{
+		"without one":                            {nil, maxBuffer},
+		"behind one":                             {beat, minBuffer},
+		"behind many":                            {bytes.Repeat(beat, 100), minBuffer},
+		"behind one with some of the next frame": {append(beat[:len(beat):len(beat)], busy[:100]...), minBuffer},
+		"behind one with more of it than the smallest size": {append(beat[:len(beat):len(beat)], busy[:minBuffer]...), maxBuffer},
+		"behind one with a frame":                           {append(beat[:len(beat):len(beat)], busy[:2008]...), maxBuffer},
+	} {
+		in := inputOf(io.MultiReader(bytes.NewReader(busy), bytes.NewReader(tt.idle)))
+		_, err := in.frames(131072)
+		require.ErrorIs(t, err, io.EOF, name)
+		require.Len(t, in.buf, tt.size, name)
+	}
+
+	// Then it grows as before.
+	in := inputOf(bytes.NewReader(bytes.Join([][]byte{busy, beat, busy, beat, busy}, nil)))
+	fs, err := in.frames(131072)
+	require.ErrorIs(t, err, io.EOF)
+	require.Len(t, fs, 3*500+2)
+	require.Len(t, in.buf, maxBuffer)
+}
+
 func TestInputGrowsWithTheTrafficAndShrinksAfterIt(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{0, 20, 200, 3000, 20_000} {

@@ -63,6 +63,7 @@ func TestMemoryOfAConnection(t *testing.T) {
 		"a body longer than announced":        {after(oneChannel, publish, wire.AppendHeaderFrame(nil, 1, classBasic, 1, []byte{0, 0}), frame(wire.FrameBody, 1, make([]byte, 4000)), frame(wire.FrameBody, 1, make([]byte, 100_000))), 200 << 10},
 		"2000 half-open contents":             {after(open, contents), channels * 2 << 10},
 		"an answered burst":                   {after(oneChannel, answered), maxBuffer + 86<<10},
+		"an answered burst and a heartbeat":   {after(oneChannel, answered, wire.AppendHeartbeat(nil)), small},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newFakeBroker(t)
