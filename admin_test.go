@@ -8,6 +8,7 @@ import (
 
 	"github.com/warrenmq/warren"
 	"github.com/warrenmq/warren/auth"
+	"github.com/warrenmq/warren/wire"
 )
 
 // addUser adds a user with the password "secret" and all rights in a virtual
@@ -137,6 +138,38 @@ func TestCloseConnections(t *testing.T) {
 	}
 	channel(t, other)
 	channel(t, mustDial(t, addr, ann))
+}
+
+// Those over a socket or a pipe have still to answer; those within the program have
+// nobody to wait for.
+func TestCloseConnectionsWaitsForThoseWithinTheProgramOnly(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t, warren.Options{})
+	ann := addUser(t, b, "ann", "/")
+	ch := native(t, b, warren.User("ann"))
+	_, err := ch.DeclareQueue(t.Context(), "hers", warren.Exclusive())
+	require.NoError(t, err)
+	nc, err := b.Dial("", "")
+	require.NoError(t, err)
+	dumb := &rawClient{Conn: nc, buf: make([]byte, 4<<10)}
+	dumb.login(t, ann.user, ann.password) // and then it answers nothing
+
+	require.Equal(t, 2, b.CloseConnections("ann", "maintenance"))
+	select {
+	case <-ch.Done():
+	default:
+		require.Fail(t, "the channel has not ended")
+	}
+	require.ErrorIs(t, ch.Err(), warren.ConnectionForced)
+	queues, err := b.Queues("/")
+	require.NoError(t, err)
+	require.Empty(t, queues)
+	dumb.expect(t, wire.ConnectionCloseID)
+	require.NoError(t, nc.Close())
+
+	nobodys := native(t, b)
+	require.Equal(t, 1, b.CloseConnections("", "of nobody"))
+	require.ErrorIs(t, nobodys.Err(), warren.ConnectionForced)
 }
 
 func TestVirtualHostsComeAndGo(t *testing.T) {
