@@ -125,11 +125,6 @@ func (t *Topology) Lookup(name string) (x *Exchange, ok bool) {
 	return t.exchanges.Load().Get(name)
 }
 
-// LookupBytes is Lookup(string(name)), but does not allocate.
-func (t *Topology) LookupBytes(name []byte) (x *Exchange, ok bool) {
-	return pmap.GetBytes(*t.exchanges.Load(), name)
-}
-
 // Find is Lookup, but a missing exchange is a NOT_FOUND error.
 func (t *Topology) Find(name string) (*Exchange, error) {
 	if x, ok := t.Lookup(name); ok {

@@ -43,19 +43,6 @@ func TestExchangesThatAreThereFromTheStart(t *testing.T) {
 	}
 }
 
-func TestLookupByBytesDoesNotAllocate(t *testing.T) {
-	w := newWorld(t)
-	name := []byte("amq.rabbitmq.trace")
-	require.Zero(t, testing.AllocsPerRun(100, func() {
-		if x, ok := w.LookupBytes(name); !ok || x.Name() != "amq.rabbitmq.trace" {
-			t.Fatal("not found")
-		}
-		if _, ok := w.LookupBytes(name[:5]); ok {
-			t.Fatal("found")
-		}
-	}))
-}
-
 func TestCheckType(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
