@@ -99,7 +99,7 @@ func importsOf(code string) string {
 	return b.String()
 }
 
-// The code in the README is built as packages that are laid over the module, so
+// The code in the README is built, all of it, as packages that are laid over the module, so
 // that nothing is written into it.
 func TestTheCodeInTheReadmeBuilds(t *testing.T) {
 	t.Parallel()
@@ -121,13 +121,29 @@ func TestTheCodeInTheReadmeBuilds(t *testing.T) {
 		builds = append(builds, append(build, "./"+dir))
 	}
 	require.Len(t, builds, 4)
+	require.Equal(t, strings.Count(raw, "```go\n")+strings.Count(raw, "```sh\n"), strings.Count(raw, "```")/2, "a block of neither Go nor commands")
+	program := filepath.Join(t.TempDir(), "program")
 	list, err := json.Marshal(map[string]any{"Replace": overlay})
 	require.NoError(t, err)
 	file := filepath.Join(t.TempDir(), "overlay.json")
 	require.NoError(t, os.WriteFile(file, list, 0o644))
-	for _, build := range builds {
-		args := slices.Insert(build, len(build)-1, "-overlay", file, "-o", t.TempDir())
+	for i, build := range builds {
+		args := slices.Insert(build, len(build)-1, "-overlay", file, "-o", program+strconv.Itoa(i))
 		out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput()
 		require.NoError(t, err, string(out))
+	}
+	// The first is a whole program that ends by itself.
+	out, err := exec.CommandContext(t.Context(), program+"0").CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.Equal(t, "hello\n", string(out))
+}
+
+func TestTheReadmesCommandsHaveSomethingToRun(t *testing.T) {
+	t.Parallel()
+	raw, _ := readme(t)
+	commands := regexp.MustCompile(`go (?:run|test) (\./[\w/]+)`).FindAllStringSubmatch(raw, -1)
+	require.NotEmpty(t, commands)
+	for _, m := range commands {
+		require.DirExists(t, m[1])
 	}
 }
