@@ -119,8 +119,8 @@ func (b *Broker) vhostNamed(name string) (*vhost, error) {
 	return nil, fmt.Errorf("vhost '%s': %w", name, ErrNoVHost)
 }
 
-// Queues gives the queues of a virtual host, sorted by name. The error wraps
-// ErrNoVHost.
+// Queues gives the queues of a virtual host, sorted by name, each at its own moment
+// and as Queue does. The error wraps ErrNoVHost.
 func (b *Broker) Queues(vhost string) ([]QueueInfo, error) {
 	v, err := b.vhostNamed(vhost)
 	if err != nil {
@@ -129,7 +129,8 @@ func (b *Broker) Queues(vhost string) ([]QueueInfo, error) {
 	return v.queuesInfo(), nil
 }
 
-// Queue gives one queue. The error wraps ErrNoVHost, or is a NotFound *Error.
+// Queue gives one queue, after all that was published to it before the call. It waits
+// for the queue's turn. The error wraps ErrNoVHost, or is a NotFound *Error.
 func (b *Broker) Queue(vhost, name string) (QueueInfo, error) {
 	v, err := b.vhostNamed(vhost)
 	if err != nil {

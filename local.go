@@ -12,7 +12,8 @@ import (
 
 // Connect makes a connection from within the program, on which any number of
 // channels may be opened. It is what packages such as amqp091 give other faces
-// to; for the native one see Channel. The caller ends it with Leave.
+// to; for the native one see Channel. The caller ends it with Leave; the end of ctx
+// does not. Errors are those of Channel.
 func (b *Broker) Connect(ctx context.Context, options ...ChannelOption) (*transport.Local, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -103,12 +104,14 @@ func (b *Broker) forgetClient(c client) {
 // Dial connects to the broker through memory: the other end of the connection is
 // served like one that came in by TCP. It has the signature that the official
 // client's Config.Dial wants, so that the client runs unchanged; what it is asked
-// to dial does not matter. The connection counts as one from this machine.
+// to dial does not matter. The connection counts as one from this machine. The error
+// wraps ErrClosed if the broker is closing; all else a client is told by AMQP.
 func (b *Broker) Dial(_, _ string) (net.Conn, error) {
 	return b.DialContext(context.Background())
 }
 
-// DialContext is Dial for who has a context.
+// DialContext is Dial for who has a context, which matters only if it has ended
+// already: there is nothing to wait for.
 func (b *Broker) DialContext(ctx context.Context) (net.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -112,7 +112,8 @@ func (r *Registry) AddDefaultUser() error {
 }
 
 // AddUser adds a user. He has no permissions yet, so he cannot open a
-// connection. A blank password is allowed but nobody can log in with it.
+// connection. A blank password is allowed but nobody can log in with it. An error
+// wraps ErrUserExists or ErrBadName.
 func (r *Registry) AddUser(name, password string, tags ...string) error {
 	return r.AddUserHash(name, HashPassword(password), tags...)
 }

@@ -126,7 +126,8 @@ type Channel struct {
 	waiting   []*consumer // those the window or the global prefetch refused
 }
 
-// New opens a channel.
+// New opens a channel, and tells the virtual host's watcher. Its owner ends it with
+// CloseBecause or Close.
 func New(c Config) *Channel {
 	ch := &Channel{Config: c, window: limiter.NewWindow(c.MaxUnsent), consumers: map[string]*consumer{}}
 	ch.confirms = confirm.New(c.Out.ConfirmsReady)

@@ -6,6 +6,13 @@
 // what it reads and gets what the channel has to say through an Out. The
 // in-memory transport does the same without a frame in between.
 //
+// # Errors
+//
+// A method that refuses gives a *reply.Error, which ends the channel if its code is
+// soft and the connection if it is hard. To carry that out is for the caller, who
+// then calls CloseBecause and nothing else. An error of another kind is a fault of a
+// type or an interceptor of a user's; reply.From makes an INTERNAL_ERROR of it.
+//
 // # Goroutines
 //
 // The methods of a Channel are called by one goroutine at a time, the one that

@@ -46,6 +46,8 @@ type Broker interface {
 // Config is what a broker gives to all its connections.
 type Config struct {
 	Broker Broker
+	// Logger must not be nil. Connections that end in order are told of at info,
+	// what clients do wrong at warn and error, as RabbitMQ does.
 	Logger *slog.Logger
 	// ServerProperties go into connection.start.
 	ServerProperties message.Table
@@ -183,7 +185,8 @@ func (c *Conn) ID() uint64 { return c.id }
 // Name is "peer:port -> host:port".
 func (c *Conn) Name() string { return c.name }
 
-// Serve speaks with the client until the connection ends, and closes the socket.
+// Serve speaks with the client until the connection ends, and closes the socket. It
+// is called once.
 func (c *Conn) Serve() {
 	defer close(c.done)
 	c.handshake = time.AfterFunc(c.HandshakeTimeout, func() {

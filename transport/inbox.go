@@ -42,7 +42,9 @@ type Item struct {
 	Msg         *message.Message
 }
 
-// Consume adds a consumer.
+// Consume adds a consumer, which ends with Stop or Cancel, with its queue or with
+// the channel. The error is a refusal, which closes the channel, or ctx's if that
+// ended before the channel was free.
 func (m *Memory) Consume(ctx context.Context, c channel.Consume) (*Inbox, error) {
 	in := &Inbox{m: m, noAck: c.NoAck, wake: make(chan struct{}, 1)}
 	err := m.Do(ctx, func(ch *channel.Channel) error {

@@ -67,7 +67,7 @@ type Local struct {
 	episodes episodes
 }
 
-// NewLocal makes a connection.
+// NewLocal makes a connection, which is open until Leave, Close or Abort.
 func NewLocal(cfg LocalConfig) *Local {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -126,13 +126,16 @@ func (l *Local) channel() (*Memory, error) {
 
 // Close ends the connection with all its channels: calls that wait and calls to
 // come get why. Deliveries that were not settled return to their queues, and the
-// connection's exclusive queues are deleted before it returns. It is idempotent.
+// connection's exclusive queues are deleted before it returns. It waits for calls
+// that have a channel object at hand, and so must not be called from within Do. It
+// is idempotent.
 func (l *Local) Close(why *reply.Error) { l.close(why) }
 
-// Leave is Close by the program that uses the connection.
+// Leave is Close by the program that uses the connection; its error is ErrClosed.
 func (l *Local) Leave() { l.close(ErrClosed) }
 
-// Abort is Close by the broker, without a reason.
+// Abort is Close by the broker, without a reason: its error is one that wraps
+// ErrClosed. It waits for the end as Close does.
 func (l *Local) Abort() { l.close(errAborted) }
 
 func (l *Local) close(why error) {

@@ -211,8 +211,8 @@ const (
 // Event is something a channel says of itself.
 type Event struct {
 	Kind        EventKind
-	ConsumerTag string
-	Err         error
+	ConsumerTag string // ConsumerCancelled
+	Err         error  // Closed: why, as Memory.Err has it
 }
 
 // Notify sets who hears of events; it has to be set before the channel is used.
