@@ -18,6 +18,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -88,6 +89,9 @@ func parse(args []string, stderr io.Writer) (config, error) {
 		name, password, ok := strings.Cut(s, ":")
 		if !ok || name == "" || password == "" {
 			return errors.New("not NAME:PASSWORD")
+		}
+		if slices.ContainsFunc(cfg.users, func(u user) bool { return u.name == name }) {
+			return fmt.Errorf("%s is named twice", name)
 		}
 		cfg.users = append(cfg.users, user{name, password})
 		return nil

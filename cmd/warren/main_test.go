@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -72,14 +73,15 @@ type daemon struct {
 	stop           func() (code int) // as a signal does
 }
 
-// start runs warren on a free port until the end of the test.
+// start runs warren on a free port until the end of the test, in memory unless the
+// arguments say otherwise.
 func start(t *testing.T, args ...string) *daemon {
 	t.Helper()
 	d := &daemon{stdout: newOutput(), stderr: newOutput()}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan int, 1)
 	go func() {
-		ended <- run(ctx, append([]string{"-listen", "127.0.0.1:0"}, args...), d.stdout, d.stderr)
+		ended <- run(ctx, append([]string{"-listen", "127.0.0.1:0", "-data", ""}, args...), d.stdout, d.stderr)
 	}()
 	d.stop = sync.OnceValue(func() int {
 		cancel()
@@ -124,7 +126,7 @@ func TestBadFlagsGetOneClearLine(t *testing.T) {
 		{"-vhost=", `invalid value "" for flag -vhost: an empty name`},
 		{"-log-level loud", `invalid value "loud" for flag -log-level: slog: level string "loud": unknown name`},
 		{"-log-format xml", `invalid value "xml" for flag -log-format: neither text nor json`},
-		{"-data /tmp/x", `-data "/tmp/x": there is no store on disk yet; leave it empty`},
+		{"-user ann:a -user ann:b", `invalid value "ann:b" for flag -user: ann is named twice`},
 		{"serve", `unexpected argument "serve"`},
 	} {
 		t.Run(c.args, func(t *testing.T) {
@@ -189,11 +191,39 @@ func TestTheDefaultUserMayUseTheVirtualHostsOfFlags(t *testing.T) {
 	start(t, "-vhost", "orders").use(t, "guest", "guest", "orders")
 }
 
-func TestAUserOfAFlagTwice(t *testing.T) {
+func TestWhatIsDurableIsThereAfterARestart(t *testing.T) {
 	t.Parallel()
+	data := filepath.Join(t.TempDir(), "made", "here")
+	d := start(t, "-data", data, "-user", "ann:old", "-vhost", "orders")
+	require.Contains(t, d.stdout.String(), "  data           "+data+"\n")
+	conn, err := d.dial("ann", "old", "orders")
+	require.NoError(t, err)
+	ch, err := conn.Channel()
+	require.NoError(t, err)
+	_, err = ch.QueueDeclare("q", true, false, false, false, nil)
+	require.NoError(t, err)
+	require.NoError(t, ch.Confirm(false))
+	confirmed, err := ch.PublishWithDeferredConfirm("", "q", false, false, amqp.Publishing{DeliveryMode: amqp.Persistent, Body: []byte("kept")})
+	require.NoError(t, err)
+	require.True(t, confirmed.Wait())
+
 	var stdout, stderr bytes.Buffer
-	require.Equal(t, 1, run(t.Context(), []string{"-user", "ann:a", "-user", "ann:b"}, &stdout, &stderr))
-	require.Equal(t, "warren: -user: user 'ann': the user exists already\n", stderr.String())
+	require.Equal(t, 1, run(t.Context(), []string{"-listen", "127.0.0.1:0", "-data", data}, &stdout, &stderr))
+	require.Contains(t, stderr.String(), data, "it is in use")
+	require.Equal(t, 0, d.stop())
+
+	d = start(t, "-data", data, "-user", "ann:new")
+	_, err = d.dial("ann", "old", "orders")
+	require.ErrorIs(t, err, amqp.ErrCredentials)
+	conn, err = d.dial("ann", "new", "orders")
+	require.NoError(t, err)
+	ch, err = conn.Channel()
+	require.NoError(t, err)
+	m, ok, err := ch.Get("q", true)
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, "kept", string(m.Body))
+	require.Equal(t, 0, d.stop())
 }
 
 func TestSeveralListeners(t *testing.T) {
@@ -214,7 +244,7 @@ func TestAPortInUse(t *testing.T) {
 	defer l.Close()
 	addr := l.Addr().String()
 	var stdout, stderr bytes.Buffer
-	require.Equal(t, 1, run(t.Context(), []string{"-listen", "127.0.0.1:0", "-listen", addr}, &stdout, &stderr))
+	require.Equal(t, 1, run(t.Context(), []string{"-data", "", "-listen", "127.0.0.1:0", "-listen", addr}, &stdout, &stderr))
 	require.Equal(t, "warren: -listen "+addr+": listen tcp "+addr+": bind: address already in use\n", stderr.String())
 	require.Empty(t, stdout.String(), "it says nothing of listeners that it gave up")
 }

@@ -51,7 +51,7 @@ var mayImport = map[string][]string{
 	// The facade wires everything, but links neither a disk nor HTTP.
 	".": {
 		"transport", "connection", "channel", "intercept", "exchange", "queue", "confirm", "limiter",
-		"auth", "wire", "store", "message", "reply",
+		"auth", "wire", "store", "store/msgstore", "message", "reply",
 	},
 
 	// What stands beside or above the broker. Examples use it as anybody would;
