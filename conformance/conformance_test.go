@@ -13,6 +13,7 @@ import (
 
 	"github.com/warrenmq/warren"
 	"github.com/warrenmq/warren/conformance"
+	"github.com/warrenmq/warren/store/badgerstore"
 )
 
 // TestConformance plays every scenario over TCP against a broker in this process
@@ -22,7 +23,7 @@ import (
 //	go test ./conformance -run TestConformance/queue/arg-
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	broker, addr := startBroker(t)
+	broker, addr := startBroker(t, warren.Options{})
 	playAll(t, broker, conformance.Target{Addr: addr, User: "guest", Password: "guest", VHost: "/"})
 }
 
@@ -33,6 +34,18 @@ func TestConformanceThroughMemory(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, broker.Close()) })
 	playAll(t, broker, conformance.Target{User: "guest", Password: "guest", VHost: "/", Dial: broker.Dial})
+}
+
+// TestConformanceOnDisk plays them over TCP against a broker that keeps what is
+// durable in a directory, with an fsync before each confirm: a store changes
+// when a client is answered, and must not change what.
+func TestConformanceOnDisk(t *testing.T) {
+	t.Parallel()
+	disk, err := badgerstore.Open(t.TempDir(), badgerstore.Options{})
+	require.NoError(t, err)
+	broker, addr := startBroker(t, warren.Options{Store: disk})
+	t.Cleanup(func() { require.NoError(t, broker.Health()) }) // after the last scenario
+	playAll(t, broker, conformance.Target{Addr: addr, User: "guest", Password: "guest", VHost: "/"})
 }
 
 func playAll(t *testing.T, broker *warren.Broker, target conformance.Target) {
@@ -76,9 +89,9 @@ func playAll(t *testing.T, broker *warren.Broker, target conformance.Target) {
 
 // startBroker gives a broker that serves on a free port of this machine until
 // the test and its subtests have ended, and its address.
-func startBroker(t *testing.T) (*warren.Broker, string) {
+func startBroker(t *testing.T, o warren.Options) (*warren.Broker, string) {
 	t.Helper()
-	b, err := warren.New(warren.Options{})
+	b, err := warren.New(o)
 	require.NoError(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -12,10 +12,11 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain lets as many scenarios be played at a time as the command does,
-// unless the command line says otherwise: they mostly wait.
+// TestMain lets four times as many scenarios be played at a time as the command
+// does, unless the command line says otherwise: they mostly wait, and there are
+// several brokers.
 func TestMain(m *testing.M) {
-	if err := flag.Set("test.parallel", strconv.Itoa(DefaultJobs)); err != nil {
+	if err := flag.Set("test.parallel", strconv.Itoa(4*DefaultJobs)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
