@@ -1,0 +1,102 @@
+package conformance_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenmq/warren"
+	"github.com/warrenmq/warren/conformance"
+	"github.com/warrenmq/warren/store/badgerstore"
+)
+
+// TestADiskChangesNoAnswer plays the scenarios with all queues made durable, none
+// of them exclusive, and all messages persistent, against a broker in memory and
+// one on a disk. There is no RabbitMQ's transcript of that; both must answer alike.
+// As they are written, few of the scenarios reach the disk.
+func TestADiskChangesNoAnswer(t *testing.T) {
+	t.Parallel()
+	disk, err := badgerstore.Open(t.TempDir(), badgerstore.Options{})
+	require.NoError(t, err)
+	onDisk := startDurable(t, warren.Options{Store: disk})
+	inMemory := startDurable(t, warren.Options{})
+
+	list, err := conformance.Corpus("testdata").Scenarios(nil)
+	require.NoError(t, err)
+	played := 0
+	for _, s := range list {
+		durable := madeDurable(t, s)
+		if durable == nil {
+			continue
+		}
+		played++
+		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
+			var want conformance.Transcript
+			var wantErr error
+			var memory sync.WaitGroup
+			memory.Go(func() { want, wantErr = inMemory.Play(durable) })
+			got, err := onDisk.Play(durable)
+			memory.Wait()
+			if errors.Is(wantErr, errors.ErrUnsupported) { // pending.txt says what it needs
+				return
+			}
+			require.NoError(t, wantErr)
+			require.NoError(t, err)
+			verdict, detail := conformance.Compare(want, got)
+			require.Equal(t, conformance.Pass, verdict, "- in memory, + on a disk\n%s", detail)
+		})
+	}
+	require.Greater(t, played, 200)
+}
+
+// startDurable gives a runner against a broker of its own.
+func startDurable(t *testing.T, o warren.Options) *conformance.Runner {
+	t.Helper()
+	broker, addr := startBroker(t, o)
+	t.Cleanup(func() { require.NoError(t, broker.Health()) })
+	return &conformance.Runner{
+		Target: conformance.Target{Addr: addr, User: "guest", Password: "guest", VHost: "/"},
+		Admin:  admin{broker},
+	}
+}
+
+// madeDurable gives the scenario with durable queues and persistent messages, or
+// nil if it publishes nothing to a queue of its own, or cannot be played beside
+// others.
+func madeDurable(t *testing.T, s *conformance.Scenario) *conformance.Scenario {
+	t.Helper()
+	src, err := os.ReadFile(filepath.Join("testdata", "scenarios", filepath.FromSlash(s.Name)+".scn"))
+	require.NoError(t, err)
+	lines := strings.Split(string(src), "\n")
+	declares, publishes := false, false
+	for i, line := range lines {
+		words := strings.Fields(line)
+		switch {
+		case slices.Contains(words, "passive"):
+		case slices.Contains(words, "queue.declare") || slices.Contains(words, "!queue.declare"):
+			declares = true
+			lines[i] = strings.ReplaceAll(line, " exclusive", "")
+			if !slices.Contains(words, "durable") {
+				lines[i] += " durable"
+			}
+		case slices.Contains(words, "publish"):
+			publishes = true
+			if !strings.Contains(line, "delivery-mode=") && !slices.Contains(words, "persistent") {
+				lines[i] += " persistent"
+			}
+		}
+	}
+	if !declares || !publishes || s.Serial {
+		return nil
+	}
+	durable, err := conformance.ParseScenario(s.Name, []byte(strings.Join(lines, "\n")))
+	require.NoError(t, err)
+	return durable
+}
