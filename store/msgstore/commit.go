@@ -24,10 +24,10 @@ func (s *Store) commit() {
 func (s *Store) take() (in inbox, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	backlog := (s.more || len(s.dropping)+len(s.garbage)+len(s.unsaved) > 0) && !s.noSpace && s.failed == nil
+	backlog := (s.more || len(s.dropping)+len(s.garbage)+len(s.unsaved)+len(s.owed) > 0) && !s.noSpace && s.failed == nil
 	for s.in.empty() && !backlog {
 		if s.closing {
-			if s.ending || len(s.queues) == 0 && len(s.unsaved) == 0 {
+			if s.ending || len(s.queues)+len(s.unsaved)+len(s.owed) == 0 {
 				s.finish()
 				return inbox{}, false
 			}
@@ -61,7 +61,7 @@ const maxKept = 1024
 // finish gives back what could not be written.
 func (s *Store) finish() {
 	s.finished = true
-	s.lost = len(s.unsaved)+len(s.queues) > 0
+	s.lost = len(s.unsaved)+len(s.queues)+len(s.owed) > 0
 	for _, q := range s.queues {
 		for _, sub := range q.taken {
 			release(sub.ops)
@@ -85,8 +85,13 @@ func (s *Store) round(in inbox) {
 		g.rewrite(r)
 	}
 	// First, so that no message is durable before the queue that it is in.
-	for _, d := range in.definitions {
-		g.define(d)
+	g.define(s.owed)
+	for i := range in.definitions {
+		if d := &in.definitions[i]; g.tooLong(d.changes) {
+			d.changes, d.err = nil, ErrTooLarge
+		} else {
+			g.define(d.changes)
+		}
 	}
 	s.prepare()
 	for _, q := range s.queues {
@@ -99,11 +104,15 @@ func (s *Store) round(in inbox) {
 		}
 	}
 	for _, d := range in.definitions {
-		g.calls = append(g.calls, call{done: d.done})
+		g.calls = append(g.calls, call{done: d.done, err: d.err})
 	}
 	g.upkeep()
 	g.last = true
+	if in.retry && s.noSpace {
+		g.probe()
+	}
 	g.flush()
+	s.owe(in.definitions)
 	carry := g.failing != nil && s.failed == nil && !g.tooLarge && !g.atomsWritten
 	for _, q := range s.queues {
 		s.settle(q, carry)
@@ -117,6 +126,30 @@ func (s *Store) round(in inbox) {
 	}
 	s.sharing.reset()
 	s.compact(len(in.rewrites) > 0)
+}
+
+// owe keeps the changes of definitions of a round that failed: the last one of each
+// kind and key.
+func (s *Store) owe(definitions []defined) {
+	if s.group.failing == nil || s.failed != nil {
+		s.owed = nil
+		return
+	}
+	all := s.owed
+	for _, d := range definitions {
+		all = append(all, d.changes...)
+	}
+	seen := make(map[string]struct{}, len(all))
+	kept := len(all)
+	for i := len(all) - 1; i >= 0; i-- {
+		key := string(definitionKey(&all[i]))
+		if _, later := seen[key]; !later {
+			seen[key] = struct{}{}
+			kept--
+			all[kept] = all[i]
+		}
+	}
+	s.owed = all[kept:]
 }
 
 func hasAtoms(subs []submit) bool {

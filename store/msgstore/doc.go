@@ -32,7 +32,8 @@
 // # Errors
 //
 // When the medium is full (store.ErrNoSpace) the round fails and nothing else
-// changes: appends are forgotten; removals and marks, and atoms as a whole, stay
-// pending in memory and are tried again with the next round, or when Retry is
-// called. Any other error is final.
+// changes: appends are forgotten; definitions, removals and marks, and atoms as a
+// whole, stay pending in memory and are tried again with the next round, or when
+// Retry is called: definitions first, so that no message is durable before the
+// queue that it is in. Any other error is final.
 package msgstore

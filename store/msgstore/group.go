@@ -2,6 +2,7 @@ package msgstore
 
 import (
 	"math"
+	"slices"
 
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/store"
@@ -173,25 +174,51 @@ func (g *group) room(more int64) {
 	}
 }
 
-// define adds changes to the definitions. Who made them is called at the end of
-// the round.
-func (g *group) define(d defined) {
+// define adds changes to the definitions, in one group if they fit into one. Who
+// made them is called at the end of the round.
+func (g *group) define(changes []Definition) {
 	size := int64(0)
-	for _, c := range d.changes {
-		size += int64(2 + len(c.Key) + len(c.Value))
+	for i := range changes {
+		size += definitionSize(&changes[i])
 	}
-	if g.changes > 0 && (g.bytes+size > g.limit.MaxBytes || g.changes+len(d.changes) > g.limit.MaxChanges) {
+	if !g.fits(size, len(changes)) {
 		g.flush()
 	}
-	if g.failing != nil {
-		return
+	for i := range changes {
+		c := &changes[i]
+		if size := definitionSize(c); !g.fits(size, 1) {
+			g.flush()
+		}
+		if g.failing != nil {
+			return
+		}
+		g.final = append(g.final, store.Change{Key: definitionKey(c), Value: c.Value, Delete: c.Delete})
+		g.bytes += definitionSize(c)
+		g.changes++
 	}
-	for _, c := range d.changes {
-		key := append([]byte{keyDefinition, c.Kind}, c.Key...)
-		g.final = append(g.final, store.Change{Key: key, Value: c.Value, Delete: c.Delete})
+}
+
+// fits reports whether there is room for so much more.
+func (g *group) fits(bytes int64, changes int) bool {
+	return g.changes == 0 || g.bytes+bytes <= g.limit.MaxBytes && g.changes+changes <= g.limit.MaxChanges
+}
+
+// tooLong reports whether one of the changes does not fit into any Apply.
+func (g *group) tooLong(changes []Definition) bool {
+	return slices.ContainsFunc(changes, func(c Definition) bool { return definitionSize(&c) > g.s.limits.MaxBytes })
+}
+
+func definitionKey(c *Definition) []byte { return append([]byte{keyDefinition, c.Kind}, c.Key...) }
+
+func definitionSize(c *Definition) int64 { return int64(2 + len(c.Key) + len(c.Value)) }
+
+// probe sees that something is written, and be it what is there already: it is how
+// to find out that there is space again if nothing else is waiting for it.
+func (g *group) probe() {
+	if g.failing == nil && len(g.early)+len(g.final)+len(g.dirty) == 0 {
+		g.final = append(g.final, formatChange())
+		g.changes++
 	}
-	g.bytes += size
-	g.changes += len(d.changes)
 }
 
 // run adds the ops of a queue between two positions.

@@ -62,7 +62,7 @@ func checkFormat(kv store.Store, create bool) error {
 		if !create {
 			return nil
 		}
-		return kv.Apply([]store.Change{{Key: []byte{keyFormat}, Value: appendFormat(nil)}})
+		return kv.Apply([]store.Change{formatChange()})
 	case err != nil:
 		return fmt.Errorf("format version (key %q): %w", keyFormat, err)
 	case version > formatVersion:
@@ -284,4 +284,9 @@ func (l *loader) finish() {
 			p.list()
 		}
 	}
+}
+
+// formatChange writes the version of the layout.
+func formatChange() store.Change {
+	return store.Change{Key: []byte{keyFormat}, Value: appendFormat(nil)}
 }

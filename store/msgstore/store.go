@@ -92,6 +92,7 @@ type Store struct {
 	nextID   uint64
 	queues   []*queue                 // with something in queue.taken, in the order of arrival
 	atoms    map[*store.Atom]struct{} // complete and not yet written
+	owed     []Definition             // changes of definitions that failed to be written
 	unsaved  []dirtyPack              // packs whose state failed to be written
 	touched  []*sharedPack            // that lost references
 	garbage  [][]byte                 // keys to be deleted
@@ -125,6 +126,7 @@ func (in *inbox) empty() bool {
 type defined struct {
 	changes []Definition
 	done    func(error)
+	err     error // why they are not even tried
 }
 
 // Open reads what kv holds of an earlier run, from the indexes only, and starts
@@ -170,9 +172,13 @@ func (s *Store) log(id uint64) *queue {
 }
 
 // Define hands in changes of definitions, which become durable together, and not
-// after anything that is submitted later. done, which may be nil, is called once
-// with what became of them, after what was submitted earlier. The slices are the
-// Store's from the call on.
+// after anything that is submitted later. More of them than fit into one Apply
+// become so in their order. done, which may be nil, is called once with what became
+// of them, after what was submitted earlier: without changes, with what became of
+// those before. The slices are the Store's from the call on.
+//
+// After store.ErrNoSpace they are written before anything else as soon as there is
+// space. A change that is too large for any Apply is ErrTooLarge, and forgotten.
 func (s *Store) Define(changes []Definition, done func(error)) {
 	s.mu.Lock()
 	if s.finished {
@@ -182,7 +188,7 @@ func (s *Store) Define(changes []Definition, done func(error)) {
 		}
 		return
 	}
-	s.in.definitions = append(s.in.definitions, defined{changes, done})
+	s.in.definitions = append(s.in.definitions, defined{changes: changes, done: done})
 	s.work.Signal()
 	s.mu.Unlock()
 }
@@ -218,9 +224,10 @@ func (s *Store) Failed() error {
 	return s.failed
 }
 
-// Retry tries again what could not be written for lack of space. Anything that
-// is submitted does so as well; Retry is for a broker in which all is quiet when
-// there is space again.
+// Retry tries again what could not be written for lack of space, and finds out
+// whether there is space again if there is nothing of that kind; Options.OnNoSpace
+// hears of it. Anything that is submitted does so as well; Retry is for a broker in
+// which all is quiet then.
 func (s *Store) Retry() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
