@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/warrenmq/warren/auth"
+	"github.com/warrenmq/warren/store/msgstore"
 )
 
 // Permission is what one user may do in one virtual host; see auth.Permission.
@@ -89,10 +90,8 @@ func (b *Broker) DeleteVHost(name string) error {
 	delete(b.limits, name)
 	if v != nil {
 		b.leaving[name] = struct{}{}
-		if b.defs != nil {
-			// First: without it a restart forgets everything that is in it.
-			b.defs.commit(undefine(vhostRecord{Name: name}))
-		}
+		// First: from then on a restart forgets everything that is in it.
+		b.keep(func() msgstore.Definition { return define(vhostRecord{ID: v.id, Name: name, Leaving: true}) })
 	}
 	b.mu.Unlock()
 	if v == nil {
@@ -101,6 +100,7 @@ func (b *Broker) DeleteVHost(name string) error {
 	b.auth.DeleteVHost(name)
 	v.delete()
 	b.mu.Lock()
+	b.keep(func() msgstore.Definition { return undefine(vhostRecord{Name: name}) })
 	delete(b.leaving, name)
 	b.emit(func() Event { return VHostDeleted{name} })
 	b.mu.Unlock()

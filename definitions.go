@@ -13,8 +13,9 @@ import (
 // changes, so that the order on the disk is the order in memory; whoever asked for
 // it waits afterwards, without a lock, until it is durable.
 //
-// A change that cannot be written for lack of space is in force all the same, and
-// is written with the next one. Its own asker gets the error.
+// A change that cannot be written for lack of space is in force all the same; its
+// asker gets the error. The store writes it, before anything else, once there is
+// space.
 type definitions struct {
 	ms *msgstore.Store
 	// restoring is set while New makes anew what was kept: nothing of that is a
@@ -24,12 +25,15 @@ type definitions struct {
 	mu       sync.Mutex
 	next     uint64 // the next number to be given out
 	reserved uint64 // numbers below it may have been given out, says the disk
+	holding  bool   // commits are held back, to become one
+	held     []msgstore.Definition
 	handed   uint64 // commits handed over
-	durable  uint64 // commits answered
-	// latest is the last commit of each key that is not answered yet.
-	latest  map[string]uint64
-	unsaved map[string]msgstore.Definition // what could not be written
-	err     error                          // why; nil if there is nothing unsaved
+	answered uint64 // commits answered
+	// err is why something is not durable. It holds until a commit succeeds that
+	// was handed over after the failure was known, which is number doubted or later:
+	// then all before it are durable, too.
+	err     error
+	doubted uint64
 	waiting []settling
 }
 
@@ -40,7 +44,7 @@ type settling struct {
 }
 
 func newDefinitions(ms *msgstore.Store) *definitions {
-	d := &definitions{ms: ms, latest: map[string]uint64{}, unsaved: map[string]msgstore.Definition{}}
+	d := &definitions{ms: ms}
 	d.restoring.Store(true)
 	return d
 }
@@ -75,41 +79,41 @@ func (d *definitions) commit(changes ...msgstore.Definition) {
 }
 
 func (d *definitions) commitLocked(changes []msgstore.Definition) {
-	for _, c := range changes {
-		delete(d.unsaved, keyOf(c))
+	if d.holding {
+		d.held = append(d.held, changes...)
+		return
 	}
-	for _, c := range d.unsaved {
-		changes = append(changes, c)
-	}
-	clear(d.unsaved)
 	d.handed++
 	n := d.handed
-	for _, c := range changes {
-		d.latest[keyOf(c)] = n
-	}
-	d.ms.Define(changes, func(err error) { d.answered(n, changes, err) })
+	d.ms.Define(changes, func(err error) { d.answer(n, err) })
 }
 
-func keyOf(c msgstore.Definition) string { return string(c.Kind) + string(c.Key) }
-
-// answered takes the store's word for a commit. Commits are answered in order.
-func (d *definitions) answered(n uint64, changes []msgstore.Definition, err error) {
+// hold makes one commit of all until release.
+func (d *definitions) hold() {
 	d.mu.Lock()
-	for _, c := range changes {
-		key := keyOf(c)
-		if d.latest[key] != n {
-			continue // changed again meanwhile
-		}
-		delete(d.latest, key)
-		if err != nil {
-			d.unsaved[key] = c
-		}
+	d.holding = true
+	d.mu.Unlock()
+}
+
+func (d *definitions) release() {
+	d.mu.Lock()
+	d.holding = false
+	d.commitLocked(d.held)
+	d.held = nil
+	d.mu.Unlock()
+}
+
+// answer takes the store's word for a commit.
+func (d *definitions) answer(n uint64, err error) {
+	d.mu.Lock()
+	d.answered = max(d.answered, n) // a store that is closed answers in no order
+	switch {
+	case err != nil:
+		d.err, d.doubted = err, d.handed+1
+	case n >= d.doubted:
+		d.err = nil
 	}
-	d.durable = n
-	d.err = nil
-	if len(d.unsaved) > 0 {
-		d.err = err
-	}
+	err = d.err
 	told := 0
 	for told < len(d.waiting) && d.waiting[told].commit <= n {
 		told++
@@ -122,24 +126,18 @@ func (d *definitions) answered(n uint64, changes []msgstore.Definition, err erro
 	}
 }
 
-// retry tries again what could not be written.
-func (d *definitions) retry() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.unsaved) > 0 {
-		d.commitLocked(nil)
-	}
-}
-
 // settle calls then once everything committed before is durable, or with the error
 // for which it is not: at once, or from another goroutine.
 func (d *definitions) settle(then func(error)) {
 	d.mu.Lock()
-	if d.durable == d.handed {
-		err := d.err
-		d.mu.Unlock()
-		then(err)
-		return
+	if d.answered == d.handed {
+		if d.err == nil {
+			d.mu.Unlock()
+			then(nil)
+			return
+		}
+		// It may have been written meanwhile: a commit of nothing finds out.
+		d.commitLocked(nil)
 	}
 	d.waiting = append(d.waiting, settling{d.handed, then})
 	d.mu.Unlock()
@@ -161,4 +159,11 @@ func (b *Broker) settled() error {
 		return nil
 	}
 	return b.defs.wait()
+}
+
+// keep commits one change, if the broker has a store.
+func (b *Broker) keep(change func() msgstore.Definition) {
+	if b.defs != nil {
+		b.defs.commit(change())
+	}
 }

@@ -31,6 +31,8 @@ func (b *Broker) openStore() error {
 	b.ms, b.defs = ms, newDefinitions(ms)
 	b.diskWakes = make(chan struct{}, 1)
 	if err := b.restore(); err != nil {
+		b.beginClosing()
+		b.running.Wait() // for queues that recover
 		return errors.Join(fmt.Errorf("warren: restore from Options.Store: %w", err), ms.Close())
 	}
 	b.lookAtDisk()
@@ -92,12 +94,8 @@ func (b *Broker) Backup(w io.Writer) error {
 // called by the store's goroutine.
 func (b *Broker) storeFailed(err error) {
 	b.opts.Logger.Error("the store failed; nothing is kept any more", slog.Any("error", err))
-	tell := b.opts.OnStoreError
-	if tell == nil {
-		return
-	}
-	if !b.start(func() { tell(err) }) {
-		tell(err) // the broker is closing, and waits for the store
+	if tell := b.opts.OnStoreError; tell != nil {
+		go tell(err) // nobody waits for it, as it may close the broker
 	}
 }
 
@@ -155,7 +153,6 @@ func (b *Broker) lookAtDisk() time.Duration {
 	case noSpace:
 		if !short {
 			b.ms.Retry() // tells outOfSpace if it works
-			b.defs.retry()
 		}
 		return minDiskInterval
 	case !bounded:

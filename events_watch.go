@@ -3,6 +3,7 @@ package warren
 import (
 	"errors"
 	"net"
+	"slices"
 
 	"github.com/warrenmq/warren/auth"
 	"github.com/warrenmq/warren/channel"
@@ -83,10 +84,13 @@ func (w watch) QueueForgotten(queue *exchange.Destination) {
 	}
 }
 
-// Changed hands over what was noted in one change.
+// Changed hands over what was noted in one change: what was deleted first, and then
+// its bindings. If that is more than can be written at once, and the broker ends
+// halfway, the bindings that are left lead nowhere and are forgotten.
 func (w watch) Changed() {
-	if w.v.b.defs != nil {
-		w.v.b.defs.commit(w.v.noted...)
+	if w.b.defs != nil {
+		slices.Reverse(w.v.noted)
+		w.b.defs.commit(w.v.noted...)
 		w.v.noted = nil
 	}
 }
@@ -102,6 +106,7 @@ func (b *Broker) authChanged(c auth.Change) {
 // authDone is auth.Options.Done.
 func (b *Broker) authDone() {
 	if b.defs != nil {
+		slices.Reverse(b.authNoted) // as watch.Changed
 		b.defs.commit(b.authNoted...)
 		b.authNoted = nil
 	}

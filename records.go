@@ -13,8 +13,9 @@ import (
 )
 
 // The kinds of definitions. A definition's value is an AMQP field table, so that
-// arguments come back with their types, and names may be any octets. Its key is a
-// hash of what names it, as keys must not grow with names.
+// names may be any octets. Arguments are in it in their encoded form: they come back
+// with their types, and may be nested as deeply as a table may be. Its key is a hash
+// of what names it, as keys must not grow with names.
 const (
 	kindCounter         byte = 'c'
 	kindVHost           byte = 'v'
@@ -38,7 +39,7 @@ type record interface {
 func define(r record) msgstore.Definition {
 	value, err := message.AppendTableBody(nil, r.fields())
 	if err != nil {
-		// Arguments came from an encoded table, or were checked to fit one.
+		// The fields are of the types and names in this file.
 		panic(fmt.Sprintf("warren: a definition that no table can hold: %v", err))
 	}
 	d := undefine(r)
@@ -63,6 +64,16 @@ func undefine(r record) msgstore.Definition {
 	return msgstore.Definition{Kind: r.kind(), Key: h.Sum(nil)[:16], Delete: true}
 }
 
+// encoded gives arguments as they came, or would have come, over a wire.
+func encoded(args message.Table) string {
+	body, err := message.AppendTableBody(nil, args)
+	if err != nil {
+		// They were decoded from a table, or checked to fit one.
+		panic(fmt.Sprintf("warren: arguments that no table can hold: %v", err))
+	}
+	return string(body)
+}
+
 // counterRecord says that numbers from Next on were never given out.
 type counterRecord struct{ Next uint64 }
 
@@ -78,6 +89,9 @@ type vhostRecord struct {
 	ID                        uint64
 	Name                      string
 	MaxConnections, MaxQueues int // negative is none
+	// Leaving says that it was deleted, and is kept until everything in it is: by
+	// number what is declared in it, by name the permissions.
+	Leaving bool
 }
 
 func (r vhostRecord) kind() byte                       { return kindVHost }
@@ -86,6 +100,7 @@ func (r vhostRecord) fields() message.Table {
 	return message.Table{
 		{Name: "id", Value: int64(r.ID)}, {Name: "name", Value: r.Name},
 		{Name: "max-connections", Value: int64(r.MaxConnections)}, {Name: "max-queues", Value: int64(r.MaxQueues)},
+		{Name: "leaving", Value: r.Leaving},
 	}
 }
 
@@ -93,6 +108,7 @@ func readVHost(f *fieldReader) vhostRecord {
 	return vhostRecord{
 		ID: uint64(f.number("id")), Name: f.text("name"),
 		MaxConnections: int(f.number("max-connections")), MaxQueues: int(f.number("max-queues")),
+		Leaving: f.flag("leaving"),
 	}
 }
 
@@ -102,13 +118,12 @@ type userRecord struct{ u *auth.User }
 func (r userRecord) kind() byte                       { return kindUser }
 func (r userRecord) identity() (_ uint64, _ []string) { return 0, []string{r.u.Name()} }
 func (r userRecord) fields() message.Table {
-	var tags []any
+	var tags, limits []any
 	for _, t := range r.u.Tags() {
 		tags = append(tags, t)
 	}
-	var limits message.Table
 	for l, n := range r.u.Limits() {
-		limits = append(limits, message.Field{Name: string(l), Value: int64(n)})
+		limits = append(limits, string(l), int64(n))
 	}
 	hash := r.u.PasswordHash()
 	return message.Table{
@@ -177,7 +192,7 @@ func (r exchangeRecord) fields() message.Table {
 	return message.Table{
 		{Name: "vhost", Value: int64(r.vhost)}, {Name: "name", Value: r.Name}, {Name: "type", Value: r.Type},
 		{Name: "auto-delete", Value: r.AutoDelete}, {Name: "internal", Value: r.Internal},
-		{Name: "arguments", Value: r.Arguments},
+		{Name: "arguments", Value: encoded(r.Arguments)},
 	}
 }
 
@@ -200,7 +215,7 @@ func (r queueRecord) fields() message.Table {
 	return message.Table{
 		{Name: "vhost", Value: int64(r.vhost)}, {Name: "log", Value: int64(r.log)},
 		{Name: "name", Value: r.Name}, {Name: "type", Value: r.Type},
-		{Name: "auto-delete", Value: r.AutoDelete}, {Name: "arguments", Value: r.Arguments},
+		{Name: "auto-delete", Value: r.AutoDelete}, {Name: "arguments", Value: encoded(r.Arguments)},
 	}
 }
 
@@ -223,16 +238,14 @@ func (r bindingRecord) identity() (_ uint64, _ []string) {
 	if r.ToExchange {
 		to = "exchange"
 	}
-	// They were encoded before: bindings differ by it.
-	args, _ := message.AppendTableBody(nil, r.Arguments)
-	return r.vhost, []string{r.Source, to, r.Destination, r.RoutingKey, string(args)}
+	return r.vhost, []string{r.Source, to, r.Destination, r.RoutingKey, encoded(r.Arguments)}
 }
 
 func (r bindingRecord) fields() message.Table {
 	return message.Table{
 		{Name: "vhost", Value: int64(r.vhost)}, {Name: "source", Value: r.Source},
 		{Name: "destination", Value: r.Destination}, {Name: "to-exchange", Value: r.ToExchange},
-		{Name: "key", Value: r.RoutingKey}, {Name: "arguments", Value: r.Arguments},
+		{Name: "key", Value: r.RoutingKey}, {Name: "arguments", Value: encoded(r.Arguments)},
 	}
 }
 
@@ -265,7 +278,27 @@ func field[T any](f *fieldReader, name string) (zero T) {
 	return typed
 }
 
-func (f *fieldReader) text(name string) string         { return field[string](f, name) }
-func (f *fieldReader) flag(name string) bool           { return field[bool](f, name) }
-func (f *fieldReader) number(name string) int64        { return field[int64](f, name) }
-func (f *fieldReader) table(name string) message.Table { return field[message.Table](f, name) }
+func (f *fieldReader) text(name string) string  { return field[string](f, name) }
+func (f *fieldReader) flag(name string) bool    { return field[bool](f, name) }
+func (f *fieldReader) number(name string) int64 { return field[int64](f, name) }
+func (f *fieldReader) list(name string) []any   { return field[[]any](f, name) }
+
+// check notes that a field is not as it should be.
+func (f *fieldReader) check(name string, ok bool) {
+	if !ok && f.err == nil {
+		f.err = fmt.Errorf("its field %q has something in it that does not belong there", name)
+	}
+}
+
+// table gives encoded arguments.
+func (f *fieldReader) table(name string) message.Table {
+	body := f.text(name)
+	if body == "" {
+		return nil
+	}
+	t, err := message.DecodeTable([]byte(body))
+	if err != nil && f.err == nil {
+		f.err = fmt.Errorf("its field %q: %w", name, err)
+	}
+	return t
+}

@@ -12,9 +12,11 @@ import (
 
 // kept is what an earlier run left, by kind.
 type kept struct {
+	any         bool
 	counter     uint64
 	vhosts      map[uint64]vhostRecord
-	users       []restoredUser
+	leaving     map[string]vhostRecord // by name; a namesake is not there before it is gone
+	users       map[string]restoredUser
 	permissions []Permission
 	topics      []TopicPermission
 	exchanges   []exchangeRecord
@@ -35,10 +37,14 @@ func (b *Broker) restore() error {
 	if err != nil {
 		return err
 	}
-	if k.counter == 0 {
+	if !k.any {
 		b.defs.next, b.defs.reserved = 1, 1
 		b.defs.restoring.Store(false)
-		return b.begin()
+		// As one change: a crash must not leave a broker without its user.
+		b.defs.hold()
+		err := b.begin()
+		b.defs.release()
+		return errors.Join(err, b.settled())
 	}
 	b.defs.next, b.defs.reserved = k.counter, k.counter
 	if err := errors.Join(b.restoreAuth(k), b.restoreTopology(k)); err != nil {
@@ -50,8 +56,9 @@ func (b *Broker) restore() error {
 }
 
 func (b *Broker) readKept() (*kept, error) {
-	k := &kept{vhosts: map[uint64]vhostRecord{}}
+	k := &kept{vhosts: map[uint64]vhostRecord{}, leaving: map[string]vhostRecord{}, users: map[string]restoredUser{}}
 	err := b.ms.Definitions(func(kind byte, key, value []byte) error {
+		k.any = true
 		f := readRecord(value)
 		if err := k.take(kind, f); err != nil {
 			return err
@@ -61,6 +68,9 @@ func (b *Broker) readKept() (*kept, error) {
 		}
 		return nil
 	})
+	if err == nil && k.any && k.counter == 0 {
+		err = errors.New("there are definitions, but none that says which numbers were given out; restore the store from a backup")
+	}
 	return k, err
 }
 
@@ -69,10 +79,14 @@ func (k *kept) take(kind byte, f *fieldReader) error {
 	case kindCounter:
 		k.counter = uint64(f.number("next"))
 	case kindVHost:
-		v := readVHost(f)
-		k.vhosts[v.ID] = v
+		if v := readVHost(f); v.Leaving {
+			k.leaving[v.Name] = v
+		} else {
+			k.vhosts[v.ID] = v
+		}
 	case kindUser:
-		k.users = append(k.users, readUser(f))
+		u := readUser(f)
+		k.users[u.name] = u
 	case kindPermission:
 		k.permissions = append(k.permissions, readPermission(f))
 	case kindTopicPermission:
@@ -84,20 +98,25 @@ func (k *kept) take(kind byte, f *fieldReader) error {
 	case kindBinding:
 		k.bindings = append(k.bindings, readBinding(f))
 	default:
-		return fmt.Errorf("there is a definition of an unknown kind %q: the store is of a newer version of Warren", kind)
+		return fmt.Errorf("there is a definition of the unknown kind %q: it was written by a newer Warren; use that one", kind)
 	}
 	return nil
 }
 
 func readUser(f *fieldReader) restoredUser {
 	u := restoredUser{name: f.text("name"), limits: map[UserLimit]int{}}
-	for _, t := range field[[]any](f, "tags") {
-		tag, _ := t.(string)
+	for _, t := range f.list("tags") {
+		tag, ok := t.(string)
+		f.check("tags", ok)
 		u.tags = append(u.tags, tag)
 	}
-	for _, l := range f.table("limits") {
-		n, _ := l.Value.(int64)
-		u.limits[UserLimit(l.Name)] = int(n)
+	limits := f.list("limits")
+	f.check("limits", len(limits)%2 == 0)
+	for ; len(limits) > 1; limits = limits[2:] {
+		name, named := limits[0].(string)
+		n, limited := limits[1].(int64)
+		f.check("limits", named && limited)
+		u.limits[UserLimit(name)] = int(n)
 	}
 	hash, err := auth.ParsePasswordHash(auth.Algorithm(f.text("algorithm")), f.text("hash"))
 	if err != nil && f.err == nil {
@@ -119,16 +138,30 @@ func (b *Broker) restoreAuth(k *kept) error {
 		}
 	}
 	for _, p := range k.permissions {
+		if k.lapsed(p.User, p.VHost) {
+			continue
+		}
 		if err := b.auth.SetPermissions(p); err != nil {
 			return err
 		}
 	}
 	for _, p := range k.topics {
+		if k.lapsed(p.User, p.VHost) {
+			continue
+		}
 		if err := b.auth.SetTopicPermissions(p); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// lapsed reports whether a permission was about to be deleted, with its user or its
+// virtual host. One in a virtual host that is not there yet is fine.
+func (k *kept) lapsed(user, vhost string) bool {
+	_, there := k.users[user]
+	_, leaving := k.leaving[vhost]
+	return !there || leaving
 }
 
 // restoreTopology makes virtual hosts, exchanges, queues and bindings, in this
@@ -209,6 +242,16 @@ func (b *Broker) forgetOrphans(k *kept) {
 		orphans = append(orphans, undefine(r))
 		return true
 	}
+	for _, p := range k.permissions {
+		if k.lapsed(p.User, p.VHost) {
+			orphans = append(orphans, undefine(permissionRecord{p}))
+		}
+	}
+	for _, p := range k.topics {
+		if k.lapsed(p.User, p.VHost) {
+			orphans = append(orphans, undefine(topicPermissionRecord{p}))
+		}
+	}
 	for _, r := range k.exchanges {
 		gone(r.vhost, r)
 	}
@@ -220,6 +263,9 @@ func (b *Broker) forgetOrphans(k *kept) {
 	}
 	for _, r := range k.queues {
 		logs[r.log] = !gone(r.vhost, r)
+	}
+	for _, r := range k.leaving {
+		orphans = append(orphans, undefine(r)) // last, if it takes more than one step
 	}
 	b.defs.commit(orphans...)
 	b.ms.Forget(func(log uint64) bool { return logs[log] })
