@@ -263,11 +263,32 @@ func (c *Channel) TxSelect(ctx context.Context) error {
 }
 
 // TxCommit carries out the transaction and begins a new one. It waits for the
-// queues to take what was published. If one of them refused a message, the rest is
-// carried out all the same and the error is a PreconditionFailed *Error. A channel
-// without TxSelect is refused it.
+// queues to take what was published, and until what is to be durable of it is. If
+// one of them refused a message, the rest is carried out all the same and the error
+// is a PreconditionFailed *Error. When ctx or the channel ends meanwhile, the
+// transaction is carried out, but its outcome is not known. A channel without
+// TxSelect is refused it.
 func (c *Channel) TxCommit(ctx context.Context) error {
-	return c.m.Do(ctx, (*channel.Channel).TxCommit)
+	var commit *channel.Commit
+	err := c.m.Do(ctx, func(ch *channel.Channel) (err error) {
+		commit, err = ch.TxCommit()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case <-commit.Done():
+	case <-c.m.Done():
+		return c.m.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if commit.Err() == nil {
+		return nil
+	}
+	// A refusal, of which the channel hears like of any other.
+	return c.m.Do(context.WithoutCancel(ctx), func(*channel.Channel) error { return commit.Err() })
 }
 
 // TxRollback drops what was published in the transaction; what was settled in it

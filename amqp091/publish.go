@@ -105,8 +105,26 @@ func (ch *Channel) GetNextPublishSeqNo() uint64 { return ch.confirms.next() }
 func (ch *Channel) Tx() error { return ch.call((*channel.Channel).TxSelect) }
 
 // TxCommit carries the transaction out and begins a new one. It waits for the
-// queues to take what was published.
-func (ch *Channel) TxCommit() error { return ch.call((*channel.Channel).TxCommit) }
+// queues to take what was published, and until what is to be durable of it is.
+func (ch *Channel) TxCommit() error {
+	var commit *channel.Commit
+	err := ch.call(func(c *channel.Channel) (err error) {
+		commit, err = c.TxCommit()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case <-commit.Done():
+	case <-ch.m.Done():
+		return amqp.ErrClosed
+	}
+	if commit.Err() == nil {
+		return nil
+	}
+	return ch.call(func(*channel.Channel) error { return commit.Err() })
+}
 
 // TxRollback drops what was published in the transaction; what was settled in it
 // is unsettled again.

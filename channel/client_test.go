@@ -26,6 +26,16 @@ type client struct {
 	unsent  int  // the cost of what was delivered since
 }
 
+// TxCommit commits and waits.
+func (c *client) TxCommit() error {
+	commit, err := c.Channel.TxCommit()
+	if err != nil {
+		return err
+	}
+	<-commit.Done()
+	return commit.Err()
+}
+
 // The methods of channel.Out.
 
 func (c *client) Deliver(tag string, first uint64, ds []queue.Delivery) {

@@ -133,21 +133,19 @@ func (ch *Channel) TxRollback() error {
 	return nil
 }
 
-// TxCommit carries the transaction out and returns when every queue has taken
-// its part. Returns of mandatory messages go out before. If a queue refused a
-// message, the rest is carried out all the same and the error says that the
-// transaction is incomplete.
-func (ch *Channel) TxCommit() error {
+// TxCommit carries the transaction out and begins a new one. Returns of mandatory
+// messages go out before. The Commit says when every queue has taken its part.
+func (ch *Channel) TxCommit() (*Commit, error) {
 	if err := refusable[intercept.TxCommit](ch); err != nil {
-		return err
+		return nil, err
 	}
 	if ch.tx == nil {
-		return reply.Errorf(reply.PreconditionFailed, "channel is not transactional")
+		return nil, reply.Errorf(reply.PreconditionFailed, "channel is not transactional")
 	}
 	ch.flush()
 	t := *ch.tx
 	ch.begin()
-	w := &commitWait{done: make(chan struct{}), open: 1}
+	w := &Commit{done: make(chan struct{}), open: 1} // for the atom
 	// What the queues store of it is there as a whole after a crash, or not at
 	// all. The atom waits for this commit until everything has been posted.
 	atom := store.NewAtom()
@@ -155,42 +153,48 @@ func (ch *Channel) TxCommit() error {
 		hosts := p.hosts(ch.VHost)
 		ch.returnUnroutable(p.msg, hosts, p.mandatory)
 		w.add(len(hosts))
-		ch.post(p.msg, hosts, message.PublishRef{By: w, Seq: uint64(i + 1)}, atom)
+		ch.post(p.msg, hosts, message.PublishRef{By: (*commitAnswers)(w), Seq: uint64(i + 1)}, atom)
 	}
 	for _, s := range t.settles {
 		ch.settle(s.entries, s.outcome, atom)
 	}
 	ch.flush()
+	atom.Settled(func(err error) { w.settle(1, err != nil) })
 	atom.Leave(nil)
-	w.Confirm(0, 0) // the one it was made with
-	<-w.done
+	return w, nil
+}
+
+// Commit is a tx.commit under way. Its methods may be called from any goroutine.
+type Commit struct {
+	mu       sync.Mutex
+	open     int // the publishes that are not answered, and the atom
+	rejected bool
+	done     chan struct{}
+}
+
+// Done is closed when every queue has taken its part, and all of it that is to be
+// durable is. That is up to the store: who waits also watches for the end of what
+// he waits for.
+func (w *Commit) Done() <-chan struct{} { return w.done }
+
+// Err says after Done whether the transaction is incomplete: a queue refused a
+// message, or the store failed. The rest is carried out all the same.
+func (w *Commit) Err() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.rejected {
 		return reply.Errorf(reply.PreconditionFailed, "partial tx completion")
 	}
 	return nil
 }
 
-// commitWait waits until the queues have answered all publishes of a commit.
-type commitWait struct {
-	mu       sync.Mutex
-	open     int
-	rejected bool
-	done     chan struct{}
-}
-
-func (w *commitWait) add(n int) {
+func (w *Commit) add(n int) {
 	w.mu.Lock()
 	w.open += n
 	w.mu.Unlock()
 }
 
-// Confirm implements message.Confirmer.
-func (w *commitWait) Confirm(from, to uint64) { w.settle(int(to-from)+1, false) }
-
-// Reject implements message.Confirmer.
-func (w *commitWait) Reject(uint64) { w.settle(1, true) }
-
-func (w *commitWait) settle(n int, rejected bool) {
+func (w *Commit) settle(n int, rejected bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.rejected = w.rejected || rejected
@@ -198,3 +202,12 @@ func (w *commitWait) settle(n int, rejected bool) {
 		close(w.done)
 	}
 }
+
+// commitAnswers is a Commit as the queues see it.
+type commitAnswers Commit
+
+// Confirm implements message.Confirmer.
+func (w *commitAnswers) Confirm(from, to uint64) { (*Commit)(w).settle(int(to-from)+1, false) }
+
+// Reject implements message.Confirmer.
+func (w *commitAnswers) Reject(uint64) { (*Commit)(w).settle(1, true) }

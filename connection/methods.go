@@ -83,6 +83,9 @@ func (c *Conn) settling(s *session, id wire.ID, args []byte) (done bool, err err
 // do carries out any other method on an open channel and answers it.
 func (c *Conn) do(s *session, m wire.Method) error {
 	answer, err := s.do(m)
+	if err == errAborted {
+		return err
+	}
 	if err != nil {
 		return c.refused(s, m.ID(), err)
 	}
@@ -177,7 +180,7 @@ func (s *session) do(m wire.Method) (wire.Method, error) {
 	case *wire.TxSelect:
 		return &wire.TxSelectOK{}, ch.TxSelect()
 	case *wire.TxCommit:
-		return &wire.TxCommitOK{}, ch.TxCommit()
+		return &wire.TxCommitOK{}, s.commit()
 	case *wire.TxRollback:
 		return &wire.TxRollbackOK{}, ch.TxRollback()
 	}
@@ -195,4 +198,19 @@ func (s *session) declareQueue(m *wire.QueueDeclare) (wire.Method, error) {
 	return unless(m.NoWait, &wire.QueueDeclareOK{
 		Queue: info.Name, MessageCount: uint32(info.Ready), ConsumerCount: uint32(info.Consumers),
 	}, nil)
+}
+
+// commit carries out tx.commit and waits for the queues and the store, unless the
+// connection is aborted meanwhile.
+func (s *session) commit() error {
+	commit, err := s.ch.TxCommit()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-commit.Done():
+		return commit.Err()
+	case <-s.c.kill:
+		return errAborted
+	}
 }

@@ -95,6 +95,7 @@ type Host struct {
 	asked     GetRef // basic.gets so far
 	ids       uint64 // consumers so far
 	answers   pendingAnswers
+	inAtoms   fifo[*atomSubmit] // those that may not be answered
 	counters  Counters
 	wake      *time.Timer
 	ended     bool

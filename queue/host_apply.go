@@ -131,9 +131,15 @@ func (h *Host) store(ops []store.Op) {
 		for n < len(ops) && ops[n].Atom == ops[0].Atom {
 			n++
 		}
-		h.env.Log.Submit(ops[:n:n], func(err error) {
-			h.post(Event{Kind: Stored, Ops: n, Err: err})
-		})
+		done := func(err error) { h.post(Event{Kind: Stored, Ops: n, Err: err}) }
+		if a := ops[0].Atom; a != nil {
+			in, tell := h.submitted(a), done
+			done = func(err error) {
+				tell(err)
+				in.answer(err)
+			}
+		}
+		h.env.Log.Submit(ops[:n:n], done)
 		ops = ops[n:]
 	}
 }

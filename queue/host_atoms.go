@@ -1,5 +1,45 @@
 package queue
 
+import (
+	"sync/atomic"
+
+	"github.com/warrenmq/warren/store"
+)
+
+// atomSubmit is a submit of changes that belong to an atom, for which the atom is
+// owed one answer: the Log's or, as a Log gives none after it was dropped, that of
+// the queue's deletion.
+type atomSubmit struct {
+	atom     *store.Atom
+	answered atomic.Bool
+}
+
+func (s *atomSubmit) answer(err error) {
+	if s.answered.CompareAndSwap(false, true) {
+		s.atom.Answered(err)
+	}
+}
+
+// submitted notes that changes of an atom are about to be submitted.
+func (h *Host) submitted(a *store.Atom) *atomSubmit {
+	for h.inAtoms.len() > 0 && (*h.inAtoms.first()).answered.Load() {
+		h.inAtoms.pop()
+	}
+	s := &atomSubmit{atom: a}
+	h.inAtoms.push(s)
+	a.Submitted()
+	return s
+}
+
+// answerAtoms answers what a Log that was dropped leaves open: what is in a queue
+// that was deleted needs not be stored.
+func (h *Host) answerAtoms() {
+	for _, s := range h.inAtoms.all() {
+		s.answer(nil)
+	}
+	h.inAtoms = fifo[*atomSubmit]{}
+}
+
 // atomRun is what a queue was handed in one call, to leave the atoms of it once
 // what the queue wants stored has been submitted.
 //

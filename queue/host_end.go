@@ -70,6 +70,7 @@ func (h *Host) end(err error, tell func(error)) {
 	}
 	if h.env.Log != nil && err == nil {
 		h.env.Log.Drop()
+		h.answerAtoms()
 	}
 }
 

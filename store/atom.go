@@ -1,6 +1,9 @@
 package store
 
-import "sync"
+import (
+	"cmp"
+	"sync"
+)
 
 // Atom is a set of changes, possibly of several queues, that becomes durable as
 // one: after a crash all of them are there, or none. It is identified by its
@@ -13,12 +16,19 @@ import "sync"
 // queue that is gone. When the last one has left the atom is whole, and a store
 // waits for nobody any more.
 //
+// Who submits changes of it says so with Submitted, and with Answered what became
+// of them, so that Settled can tell when the store has answered for all.
+//
 // All methods may be called from any goroutine.
 type Atom struct {
 	mu           sync.Mutex
 	participants int
 	err          error
 	whole        []func(error)
+
+	unanswered int
+	failed     error // the first of Answered
+	settled    []func(error)
 }
 
 // NewAtom makes an atom with one participant: its maker.
@@ -47,10 +57,60 @@ func (a *Atom) Leave(err error) {
 	whole := a.whole
 	a.whole = nil
 	err = a.err
+	settled, failed := a.takeSettled()
 	a.mu.Unlock()
 	for _, f := range whole {
 		f(err)
 	}
+	for _, f := range settled {
+		f(failed)
+	}
+}
+
+// Submitted says that changes of the atom went to the store, for which Answered
+// follows exactly once. Only a participant may call it.
+func (a *Atom) Submitted() {
+	a.mu.Lock()
+	a.unanswered++
+	a.mu.Unlock()
+}
+
+// Answered says what became of changes that went to the store.
+func (a *Atom) Answered(err error) {
+	a.mu.Lock()
+	a.unanswered--
+	if a.failed == nil {
+		a.failed = err
+	}
+	settled, failed := a.takeSettled()
+	a.mu.Unlock()
+	for _, f := range settled {
+		f(failed)
+	}
+}
+
+// Settled has f called once when the last participant has left and the store has
+// answered for all that was submitted, with the first error of either: under the
+// rules of Whole, and at once if that is so already.
+func (a *Atom) Settled(f func(error)) {
+	a.mu.Lock()
+	a.settled = append(a.settled, f)
+	settled, failed := a.takeSettled()
+	a.mu.Unlock()
+	for _, f := range settled {
+		f(failed)
+	}
+}
+
+// takeSettled gives those to be told that the atom is settled, if it is. The lock
+// is held.
+func (a *Atom) takeSettled() ([]func(error), error) {
+	if a.participants > 0 || a.unanswered > 0 {
+		return nil, nil
+	}
+	settled := a.settled
+	a.settled = nil
+	return settled, cmp.Or(a.err, a.failed)
 }
 
 // Participants is how many have not left yet; 0 says that the atom is whole.

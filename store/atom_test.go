@@ -55,3 +55,28 @@ func TestParticipantsMayLeaveAtOnce(t *testing.T) {
 	all.Wait()
 	require.Equal(t, 1, told)
 }
+
+func TestAnAtomIsSettledWhenAllThatWasSubmittedIsAnswered(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	for _, end := range []error{nil, broken} {
+		a := NewAtom()
+		var told []error
+		a.Settled(func(err error) { told = append(told, err) })
+		a.Join(1)
+		a.Submitted()
+		a.Leave(nil)
+		a.Answered(nil)
+		require.Empty(t, told, "somebody may still submit")
+		a.Submitted()
+		a.Leave(nil)
+		require.Empty(t, told, "the store has not answered")
+		a.Answered(end)
+		require.Equal(t, []error{end}, told)
+		a.Settled(func(err error) { told = append(told, err) })
+		require.Equal(t, []error{end, end}, told, "who asks late is told at once")
+	}
+	a := NewAtom()
+	a.Leave(broken)
+	a.Settled(func(err error) { require.ErrorIs(t, err, broken) })
+}
