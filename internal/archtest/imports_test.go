@@ -67,6 +67,10 @@ var mayImport = map[string][]string{
 
 	"wire/internal/...": {},
 	"internal/...":      {},
+
+	// A test of the whole, as large as a program.
+	"internal/crashtest":           {".", "auth", "store/badgerstore"},
+	"internal/crashtest/cmd/crash": {},
 }
 
 // utilities stand at the bottom: everybody may import them.
@@ -187,7 +191,7 @@ func foreign(name, importPath string) string {
 	switch {
 	case slices.ContainsFunc(testsOnly, isOf) && !strings.HasSuffix(name, "test"):
 		return "it is for tests only"
-	case isOf(amqp091) && name != "amqp091" && !strings.HasPrefix(name, examplesRoot):
+	case isOf(amqp091) && name != "amqp091" && name != "internal/crashtest" && !strings.HasPrefix(name, examplesRoot):
 		return "the official client is for package amqp091, tests and examples only"
 	case isOf(badger) && name != badgerstore:
 		return "only " + badgerstore + " may link badger"
