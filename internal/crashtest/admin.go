@@ -35,7 +35,7 @@ func newAdministrator() *administrator { return &administrator{} }
 const manyPasswords = 10
 
 // inspect compares what there is after a crash with the books.
-func (w *administrator) inspect(l *Ledger, p *process) error {
+func (w *administrator) inspect(l *Ledger, p broker) error {
 	answer, err := p.ask("state")
 	if err != nil {
 		return err
@@ -49,7 +49,7 @@ func (w *administrator) inspect(l *Ledger, p *process) error {
 }
 
 // work changes things until the broker is killed.
-func (w *administrator) work(p *process, r *rand.Rand) error {
+func (w *administrator) work(p broker, r *rand.Rand) error {
 	users, vhosts := []string{"ann", "bob", "eve"}, []string{"one", "two", "two/three"}
 	for {
 		now := w.books.now

@@ -25,7 +25,7 @@ type Ledger struct {
 
 // Stats counts what a run has seen.
 type Stats struct {
-	Published, Confirmed, Delivered, Settled, Commits, Checked, Uncertain, Definitions int
+	Published, Confirmed, Nacked, Delivered, Settled, Commits, Checked, Uncertain, Definitions int
 }
 
 type goneKey struct {
@@ -106,8 +106,7 @@ type Copy struct {
 	life int // in which it was published, or last seen
 
 	known  bool // it is durable, unless it is transient or its queue is
-	nacked bool
-	tx     *Tx // it was published in, if that matters still
+	tx     *Tx  // it was published in, if that matters still
 	pubAt  uint64
 	stream *stream // of the channel that published it
 	sentAt uint64  // in stream
@@ -231,8 +230,8 @@ func (l *Ledger) Confirmed(p *Pub) {
 func (l *Ledger) Nacked(p *Pub) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.stats.Nacked++
 	for _, m := range p.copies {
-		m.nacked = true
 		l.note(m, "nacked")
 	}
 }

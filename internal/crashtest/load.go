@@ -13,7 +13,7 @@ import (
 
 // load is all who work with the broker during one of its lives.
 type load struct {
-	p    *process
+	p    broker
 	l    *Ledger
 	t    *topology
 	name string // of this life

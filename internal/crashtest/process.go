@@ -17,14 +17,30 @@ import (
 // startWait is how long a broker may take to be ready.
 const startWait = 60 * time.Second
 
+// broker is a broker that can be killed.
+type broker interface {
+	// ready waits until it can be used.
+	ready(context.Context) error
+	dial() (*amqp.Connection, error)
+	// ask has an administrator's command carried out.
+	ask(line string) (string, error)
+	// kill ends it as kill -9 does, quit in order. Both wait for its end.
+	kill()
+	quit() error
+	// ended is closed at its end, be that one of its own will, and said tells
+	// what it had to say.
+	ended() <-chan struct{}
+	said() string
+}
+
 // process is a broker in a process of its own.
 type process struct {
 	cmd   *exec.Cmd
 	addr  string // of its listener
 	stdin io.WriteCloser
 	lines chan string // of its standard output
-	ended chan struct{}
-	err   error // once ended
+	end   chan struct{}
+	err   error // once it has ended
 
 	mu     sync.Mutex
 	stderr []string // the last lines
@@ -32,7 +48,7 @@ type process struct {
 
 // startProcess starts a broker. It does not wait until it is ready.
 func startProcess(cmd *exec.Cmd) (*process, error) {
-	p := &process{cmd: cmd, lines: make(chan string, 100), ended: make(chan struct{})}
+	p := &process{cmd: cmd, lines: make(chan string, 100), end: make(chan struct{})}
 	var err error
 	if p.stdin, err = cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -71,7 +87,7 @@ func startProcess(cmd *exec.Cmd) (*process, error) {
 	go func() {
 		readers.Wait() // before Wait, which closes the pipes
 		p.err = cmd.Wait()
-		close(p.ended)
+		close(p.end)
 	}()
 	return p, nil
 }
@@ -95,6 +111,8 @@ func (p *process) ready(ctx context.Context) error {
 		}
 	}
 }
+
+func (p *process) ended() <-chan struct{} { return p.end }
 
 // said gives the last lines of standard error.
 func (p *process) said() string {
@@ -125,7 +143,7 @@ func (p *process) quit() error {
 func (p *process) drain() {
 	for range p.lines {
 	}
-	<-p.ended
+	<-p.end
 }
 
 // ask sends one line to the broker and gives its answer.

@@ -36,6 +36,8 @@ type Config struct {
 	// NoAdmin leaves out users and virtual hosts, which a Broker other than Main
 	// cannot be asked for.
 	NoAdmin bool
+	// start starts a broker otherwise than by Broker.
+	start func(dir string) (broker, error)
 	// Log takes what is worth saying now and then; nil is silence.
 	Log func(format string, args ...any)
 }
@@ -76,6 +78,9 @@ type runner struct {
 func Run(ctx context.Context, c Config) (Result, error) {
 	if c.Longest == 0 {
 		c.Longest = defaultLongest
+	}
+	if c.start == nil {
+		c.start = func(dir string) (broker, error) { return startProcess(c.Broker(dir)) }
 	}
 	if c.Log == nil {
 		c.Log = func(string, ...any) {}
@@ -122,6 +127,7 @@ func (r *runner) stats() Stats {
 func (s *Stats) add(o Stats) {
 	s.Published += o.Published
 	s.Confirmed += o.Confirmed
+	s.Nacked += o.Nacked
 	s.Delivered += o.Delivered
 	s.Settled += o.Settled
 	s.Commits += o.Commits
@@ -152,7 +158,7 @@ func (r *runner) once(ctx context.Context) error {
 			return err
 		}
 	}
-	p, err := startProcess(r.Broker(r.dir))
+	p, err := r.Config.start(r.dir)
 	if err != nil {
 		return err
 	}
@@ -174,13 +180,13 @@ func (r *runner) once(ctx context.Context) error {
 	if len(r.l.Violations()) > 0 {
 		return nil
 	}
-	r.start(o)
+	r.load(o)
 	wait := time.NewTimer(shortest + time.Duration(r.r.Int64N(int64(r.Longest))))
 	defer wait.Stop()
 	select {
 	case <-wait.C:
-	case <-p.ended:
-		return fmt.Errorf("the broker ended by itself: %w\n%s", p.err, p.said())
+	case <-p.ended():
+		return fmt.Errorf("the broker ended by itself: %s", p.said())
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -201,7 +207,7 @@ func (r *runner) once(ctx context.Context) error {
 
 // killStarting kills a broker that has hardly begun to look at its directory.
 func (r *runner) killStarting() error {
-	p, err := startProcess(r.Broker(r.dir))
+	p, err := r.Config.start(r.dir)
 	if err != nil {
 		return err
 	}
@@ -209,7 +215,7 @@ func (r *runner) killStarting() error {
 	defer wait.Stop()
 	select {
 	case <-wait.C:
-	case <-p.ended:
+	case <-p.ended():
 	}
 	p.kill()
 	return nil
@@ -260,8 +266,8 @@ func (r *runner) prepare(ctx context.Context, o *load, conn *amqp.Connection) er
 	return ch.Close()
 }
 
-// start starts all who load the broker.
-func (r *runner) start(o *load) {
+// load starts all who load the broker.
+func (r *runner) load(o *load) {
 	for i := range 1 + r.r.IntN(3) {
 		o.run(fmt.Sprintf("publisher%d", i), r.r.Uint64(), publisher)
 	}

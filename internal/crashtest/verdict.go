@@ -65,7 +65,7 @@ func (l *Ledger) survived(m *Copy, redelivered bool) {
 	if m.settleTx != nil {
 		l.shows(m.settleTx, m, false)
 	}
-	m.life, m.known, m.nacked, m.tx = l.life, true, false, nil
+	m.life, m.known, m.tx = l.life, true, nil
 	m.settled, m.settledBy, m.settleTx = open, nil, nil
 	m.marked = m.marked || redelivered
 }
