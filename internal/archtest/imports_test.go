@@ -69,7 +69,7 @@ var mayImport = map[string][]string{
 	"internal/...":      {},
 
 	// A test of the whole, as large as a program.
-	"internal/crashtest":           {".", "auth", "store/badgerstore"},
+	"internal/crashtest":           {".", "auth", "queue", "store/badgerstore"},
 	"internal/crashtest/cmd/crash": {},
 }
 

@@ -1,9 +1,12 @@
 package crashtest
 
 import (
+	"math/rand/v2"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -20,4 +23,27 @@ func TestABrokerThatForgetsIsFound(t *testing.T) {
 		lost := strings.Contains(v.What, "is gone") || strings.Contains(v.What, "not those that were confirmed") || strings.Contains(v.What, "after a restart")
 		require.True(t, lost, v.What)
 	}
+}
+
+// lengthVariable is the environment variable that says for how long brokers are
+// killed, for instance 1m.
+const lengthVariable = "WARREN_CRASH_FOR"
+
+func TestNothingConfirmedIsLost(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("starts and kills some processes")
+	}
+	c := Config{Dir: t.TempDir(), Seed: rand.Uint64N(1_000_000), Cycles: 4, Broker: Self, Log: t.Logf}
+	if s := os.Getenv(lengthVariable); s != "" {
+		length, err := time.ParseDuration(s)
+		require.NoError(t, err, lengthVariable)
+		c.Cycles, c.For = 0, length
+	}
+	res, err := Run(t.Context(), c)
+	require.NoError(t, err, "%v", res)
+	if len(res.Violations) > 0 {
+		t.Fatal(res)
+	}
+	t.Log(res)
 }

@@ -258,6 +258,9 @@ func (a *actor) get(c *channel, q *Queue) (*Copy, uint64, error) {
 	if err != nil || !ok {
 		return nil, 0, err
 	}
+	if d.Type == probeType {
+		return nil, 0, c.Ack(d.DeliveryTag, false)
+	}
 	m := a.l.Delivered(q, c.log.name, &d)
 	if m == nil {
 		return nil, 0, errors.New("a violation")
