@@ -60,6 +60,7 @@ type Queue struct {
 	// now counts what happens to the queue; marked is the time before which
 	// deliveries are known to be durable.
 	now, marked uint64
+	markedBy    *Copy // whose confirm says so
 	consumers   int
 	consumedAt  uint64 // when somebody last might have been given messages
 }
@@ -151,6 +152,7 @@ type Chan struct {
 type stream struct {
 	now     uint64
 	durable uint64 // what was sent before is durable
+	by      *Copy  // whose confirm says so
 }
 
 // Chan opens a channel.
@@ -242,9 +244,11 @@ func (l *Ledger) durable(m *Copy) {
 	if !m.id.Persistent || !m.q.durable || m.q.lossy || m.settled != open {
 		return
 	}
-	m.q.marked = max(m.q.marked, m.pubAt)
-	if m.stream != nil {
-		m.stream.durable = max(m.stream.durable, m.sentAt)
+	if m.q.marked < m.pubAt {
+		m.q.marked, m.q.markedBy = m.pubAt, m
+	}
+	if m.stream.durable < m.sentAt {
+		m.stream.durable, m.stream.by = m.sentAt, m
 	}
 }
 
@@ -378,6 +382,8 @@ func (l *Ledger) Crash(how string) {
 		}
 		for _, m := range q.copies {
 			m.held = false
+			// What a later life confirms says nothing of this one.
+			m.marked = m.marked || m.deliveredAt > 0 && m.deliveredAt < q.marked
 			if m.life == l.life {
 				l.note(m, how)
 			}

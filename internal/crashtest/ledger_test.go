@@ -109,6 +109,13 @@ func TestTheLedgerJudgesHistories(t *testing.T) {
 			b := s.confirmed()
 			s.found(came(a, false), came(b, false))
 		}, "message c/1/p in queue q is not marked as redelivered"},
+		"a mark may be lost though a later life confirmed something": {func(s *story) {
+			a := s.confirmed()
+			s.deliver(a, false)
+			s.l.Crash("killed")
+			b := s.confirmed()
+			s.found(came(a, false), came(b, false))
+		}, ""},
 		"a mark may be lost if the later message was acked": {func(s *story) {
 			a := s.confirmed()
 			s.deliver(a, false)

@@ -54,10 +54,14 @@ func (m *Copy) unsettled() bool {
 func (l *Ledger) survived(m *Copy, redelivered bool) {
 	if f, why := m.fate(); f == absent {
 		l.violate(m.q, m.id, "message %s is in queue %s, but must not be: %s", m.id, m.q.name, why)
+		if m.settledBy != nil {
+			l.because(m.settledBy.by)
+		}
 	}
 	switch {
-	case !redelivered && m.deliveredAt > 0 && (m.marked || m.deliveredAt < m.q.marked):
+	case !redelivered && m.marked:
 		l.violate(m.q, m.id, "message %s in queue %s is not marked as redelivered, but had been delivered, and a later publish to the queue was confirmed", m.id, m.q.name)
+		l.because(m.q.markedBy)
 	case redelivered && m.deliveredAt == 0 && !m.marked && m.pubAt > m.q.consumedAt && m.q.consumers == 0:
 		l.violate(m.q, m.id, "message %s in queue %s is marked as redelivered, but nobody ever took anything from the queue since it was published", m.id, m.q.name)
 	}
@@ -248,6 +252,13 @@ func (l *Ledger) violate(q *Queue, id ID, format string, args ...any) {
 		v.History = describe(m)
 	}
 	l.add(v)
+}
+
+// because adds the history of a message that the last violation follows from.
+func (l *Ledger) because(m *Copy) {
+	if v := &l.violations[len(l.violations)-1]; m != nil {
+		v.History = append(append(v.History, "and, as the later one:"), describe(m)...)
+	}
 }
 
 // describe gives the history of a message.

@@ -50,16 +50,25 @@ func (w *world) clone() *world {
 }
 
 // survivors is what a restart leaves: what is durable, and the bindings between.
+// An exchange that is auto-delete stays, for it did not lose its bindings while
+// there was a broker.
 func (w *world) survivors() *world {
-	out := w.clone()
+	out := newWorld()
 	for name, q := range w.queues {
-		if !q.lasts() {
-			out.deleteQueue(name)
+		if q.lasts() {
+			out.queues[name] = q
 		}
 	}
 	for name, x := range w.exchanges {
-		if !x.durable {
-			out.deleteExchange(name)
+		if x.durable {
+			out.exchanges[name] = x
+		}
+	}
+	for b := range w.bindings {
+		_, source := out.exchanges[b.source]
+		_, destination := out.queues[b.destination]
+		if source && (destination || b.exchange) {
+			out.bindings[b] = true
 		}
 	}
 	return out
@@ -162,12 +171,28 @@ func (b *books[State]) crashed(found State, survivors func(State) State, l *Ledg
 			return true
 		}
 	}
-	history := append(slices.Clone(b.history), "found:")
-	history = append(history, strings.Split(found.String(), "\n")...)
-	for _, state := range allowed {
-		history = append(history, "allowed:")
-		history = append(history, strings.Split(state.String(), "\n")...)
+	history := slices.Clone(b.history)
+	for i, state := range allowed {
+		history = append(history, "found, as against "+[]string{"the state before", "the state after"}[i]+":")
+		history = append(history, difference(found.String(), state.String())...)
 	}
 	l.Violate(history, "the definitions of %s are not those that were confirmed", who)
 	return false
+}
+
+// difference gives the lines that are too much (+) and those that are missing (-).
+func difference(found, wanted string) []string {
+	f, w := strings.Split(found, "\n"), strings.Split(wanted, "\n")
+	var out []string
+	for _, line := range f {
+		if !slices.Contains(w, line) {
+			out = append(out, "  + "+line)
+		}
+	}
+	for _, line := range w {
+		if !slices.Contains(f, line) {
+			out = append(out, "  - "+line)
+		}
+	}
+	return out
 }
