@@ -383,7 +383,7 @@ func (l *Ledger) Crash(how string) {
 		for _, m := range q.copies {
 			m.held = false
 			// What a later life confirms says nothing of this one.
-			m.marked = m.marked || m.deliveredAt > 0 && m.deliveredAt < q.marked
+			m.marked = m.marked || m.life == l.life && m.deliveredAt > 0 && m.deliveredAt < q.marked
 			if m.life == l.life {
 				l.note(m, how)
 			}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,6 +49,8 @@ type Result struct {
 	Cycles     int
 	Stats      Stats
 	Violations []Violation
+	// Changes are the last changes to definitions.
+	Changes []string
 	// Dir is the data directory of the last broker.
 	Dir string
 }
@@ -109,6 +112,9 @@ func Run(ctx context.Context, c Config) (Result, error) {
 	res := Result{Seed: c.Seed, Cycles: r.cycle, Stats: r.stats(), Dir: r.dir}
 	if r.l != nil {
 		res.Violations = r.l.Violations()
+		for _, w := range r.worlds {
+			res.Changes = append(res.Changes, slices.Clone(w.books.history)...)
+		}
 	}
 	if err != nil {
 		err = fmt.Errorf("cycle %d, seed %d, directory %s: %w", r.cycle, c.Seed, r.dir, err)
@@ -311,6 +317,7 @@ func (r Result) String() string {
 		}
 	}
 	if len(r.Violations) > 0 {
+		fmt.Fprintf(&b, "\nthe last changes to definitions:\n    %s\n", strings.Join(r.Changes, "\n    "))
 		fmt.Fprintf(&b, "\nseed %d, cycle %d; the data is in %s\n", r.Seed, r.Cycles, r.Dir)
 	}
 	return b.String()

@@ -146,7 +146,7 @@ func (b *books[State]) done() {
 	b.note("  done")
 }
 
-const maxHistory = 200
+const maxHistory = 60
 
 func (b *books[State]) note(what string) {
 	b.history = append(b.history, what)
@@ -164,10 +164,10 @@ func (b *books[State]) crashed(found State, survivors func(State) State, l *Ledg
 	if b.next != nil {
 		allowed = append(allowed, survivors(*b.next))
 	}
-	for _, state := range allowed {
+	for i, state := range allowed {
 		if state.String() == found.String() {
 			b.now, b.next = state, nil
-			b.note("crash")
+			b.note("crash; found was state " + []string{"before", "after"}[i] + " the last change")
 			return true
 		}
 	}
