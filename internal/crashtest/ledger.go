@@ -18,6 +18,10 @@ type Ledger struct {
 	gone   map[goneKey]*Copy // what was taken off the books, for reports
 	order  []goneKey         // of gone, oldest first
 
+	// stopping says that the broker ends its connections, in any order, and gives
+	// what they held to others.
+	stopping bool
+
 	violations []Violation
 	stats      Stats
 	backlog    int // about how many copies nobody settled
@@ -286,6 +290,7 @@ func (l *Ledger) Delivered(q *Queue, by string, d *amqp.Delivery) *Copy {
 	case m == nil:
 		l.violate(q, id, "queue %s gave %s message %s, which is not in it (any more)", q.name, by, id)
 		return nil
+	case l.stopping:
 	case m.held:
 		l.violate(q, id, "queue %s gave %s message %s, which somebody has already", q.name, by, id)
 	case m.life == l.life && !m.unsettled():
@@ -370,6 +375,14 @@ func (c *Chan) Reject(m *Copy, to *Queue) {
 	m.dead = dead
 }
 
+// Stop is written down before the broker is asked to stop in order, which ends as
+// a crash does.
+func (l *Ledger) Stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopping = true
+}
+
 // Crash is written down when the broker's process has ended, and everybody who
 // used it has read what it had sent.
 func (l *Ledger) Crash(how string) {
@@ -396,6 +409,7 @@ func (l *Ledger) Crash(how string) {
 		}
 	}
 	l.life++
+	l.stopping = false
 	l.backlog = 0
 	for _, q := range l.queues {
 		l.backlog += len(q.copies)

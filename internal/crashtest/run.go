@@ -199,6 +199,7 @@ func (r *runner) once(ctx context.Context) error {
 	how := "killed"
 	if r.r.IntN(10) == 0 {
 		how = "stopped in order"
+		r.l.Stop()
 		if err := p.quit(); err != nil {
 			return fmt.Errorf("stop in order: %w\n%s", err, p.said())
 		}
