@@ -98,7 +98,7 @@ func (h *Host) attachedTo(id message.ConsumerID) *attached {
 	return a
 }
 
-// answer tells publishers, in one call for consecutive publishes of a channel.
+// answer answers publishers.
 func (h *Host) answer(refs []message.PublishRef, ok bool) {
 	h.answers.given(refs)
 	if ok {
@@ -106,6 +106,12 @@ func (h *Host) answer(refs []message.PublishRef, ok bool) {
 	} else {
 		h.counters.Rejected += uint64(len(refs))
 	}
+	tellPublishers(refs, ok)
+}
+
+// tellPublishers tells publishers, in one call for consecutive publishes of a
+// channel.
+func tellPublishers(refs []message.PublishRef, ok bool) {
 	for len(refs) > 0 {
 		r := refs[0]
 		n := 1

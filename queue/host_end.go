@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+
+	"github.com/warrenmq/warren/message"
 )
 
 // fail ends a queue whose code panicked or broke the contract, or whose recovery
@@ -74,6 +76,19 @@ func (h *Host) end(err error, tell func(error)) {
 	}
 }
 
+// confirmGone confirms publishes that went with the queue, once it is gone for
+// good: until then a crash brings it back, and without them. If that cannot be made
+// durable they are rejected.
+func (h *Host) confirmGone(refs []message.PublishRef) {
+	switch {
+	case len(refs) == 0:
+	case h.env.Settle == nil:
+		tellPublishers(refs, true)
+	default:
+		h.env.Settle(func(err error) { tellPublishers(refs, err == nil) })
+	}
+}
+
 // inOrderOfTags is the order in which RabbitMQ cancels a channel's consumers of a
 // queue that is gone.
 func inOrderOfTags(a, b *attached) int {
@@ -86,6 +101,7 @@ func inOrderOfTags(a, b *attached) int {
 // deleted, but not without one that failed: what the store has of it comes back.
 // The host is closed: lost does not change any more.
 func (h *Host) refuse(b *Batch) {
+	var gone []message.PublishRef
 	for i := range b.publishes {
 		p := &b.publishes[i]
 		p.Msg.Release()
@@ -97,9 +113,10 @@ func (h *Host) refuse(b *Batch) {
 		case h.lost != nil:
 			p.Ref.By.Reject(p.Ref.Seq)
 		default:
-			p.Ref.By.Confirm(p.Ref.Seq, p.Ref.Seq)
+			gone = append(gone, p.Ref)
 		}
 	}
+	h.confirmGone(gone)
 	for i := range b.settles {
 		if a := b.settles[i].Atom; a != nil {
 			a.Leave(h.lost)

@@ -388,3 +388,40 @@ func TestAStoredQueueUnderLoad(t *testing.T) {
 	require.Empty(t, log.left())
 	r.deleteAndBalance()
 }
+
+// A crash between a delete and its becoming durable brings the queue back, and a
+// confirmed message has to be in it then.
+func TestWhatGoesWithAQueueIsConfirmedWhenTheQueueIsGoneForGood(t *testing.T) {
+	t.Parallel()
+	for name, unsettled := range map[string]error{"it is": nil, "it cannot be": errDisk} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				log := newFakeLog()
+				var waiting []func(error)
+				r := newRig(t, Classic(), func(s *Spec, env *HostEnv) {
+					inline(s, env)
+					log.with(s, env)
+					env.Settle = func(then func(error)) { waiting = append(waiting, then) }
+				})
+				log.recoverIn(3, nil)
+				r.postStored("1", "2")
+				deleted := make(chan error, 1)
+				go func() { deleted <- r.h.Delete(false, false, nil) }()
+				synctest.Wait()
+				r.postStored("3") // too late for the queue
+				r.answers.want(nil, nil)
+				for _, then := range waiting {
+					then(unsettled)
+				}
+				require.Equal(t, unsettled, <-deleted)
+				if unsettled == nil {
+					r.answers.want(seqs(1, 3), nil)
+				} else {
+					r.answers.want(nil, seqs(1, 3))
+				}
+				r.balance()
+			})
+		})
+	}
+}

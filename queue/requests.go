@@ -1,6 +1,10 @@
 package queue
 
-import "github.com/warrenmq/warren/message"
+import (
+	"slices"
+
+	"github.com/warrenmq/warren/message"
+)
 
 // do runs f in the queue's turn and waits for it. It does not run f if the queue
 // is gone.
@@ -161,10 +165,16 @@ func (h *Host) remove(ifUnused, ifEmpty bool, tell func(n int, unsettled error))
 	if err != nil {
 		return err
 	}
+	// What the queue confirms because it goes is confirmed when it is gone.
+	gone := slices.Clone(h.work.out.Confirm)
+	h.work.out.Confirm = h.work.out.Confirm[:0]
+	h.answers.given(gone)
+	h.counters.Confirmed += uint64(len(gone))
 	h.end(nil, func(unsettled error) {
 		if tell != nil {
 			tell(n, unsettled)
 		}
 	})
+	h.confirmGone(gone)
 	return nil
 }

@@ -250,12 +250,12 @@ func (m *model) step() {
 
 func (m *model) bind(queue, exchange string) {
 	ctx := m.Context()
-	durable, ok := m.exchanges[exchange]
+	_, ok := m.exchanges[exchange]
 	key := fmt.Sprint(m.r.IntN(2))
 	b := modelBinding{queue, exchange, key}
 	switch {
 	case !ok:
-		durable = m.r.IntN(3) > 0
+		durable := m.r.IntN(3) > 0
 		var options []warren.ExchangeOption
 		if durable {
 			options = append(options, warren.Durable())

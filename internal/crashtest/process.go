@@ -100,7 +100,8 @@ func (p *process) ready(ctx context.Context) error {
 		select {
 		case line, ok := <-p.lines:
 			if !ok {
-				return fmt.Errorf("the broker ended before it listened: %v", p.said())
+				<-p.end
+				return fmt.Errorf("the broker ended before it listened: %w: %v", p.err, p.said())
 			}
 			if _, addr, ok := strings.Cut(line, "listening on"); ok {
 				p.addr = strings.TrimSpace(addr)

@@ -204,6 +204,9 @@ func (r *runner) once(ctx context.Context) error {
 			return fmt.Errorf("stop in order: %w\n%s", err, p.said())
 		}
 	} else {
+		if r.Broker == nil {
+			r.l.Stop() // a broker in this process closes connections even so
+		}
 		p.kill()
 	}
 	cancel()
