@@ -110,7 +110,8 @@ type Copy struct {
 	q    *Queue
 	life int // in which it was published, or last seen
 
-	known  bool // it is durable, unless it is transient or its queue is
+	known  bool // it is durable, unless it is transient, its queue is, or it was settled
+	stored bool // and even then it had been on the disk
 	tx     *Tx  // it was published in, if that matters still
 	pubAt  uint64
 	stream *stream // of the channel that published it
@@ -246,8 +247,9 @@ func (l *Ledger) Nacked(p *Pub) {
 func (l *Ledger) durable(m *Copy) {
 	m.known = true
 	if !m.id.Persistent || !m.q.durable || m.q.lossy || m.settled != open {
-		return
+		return // a message that came and went may be confirmed and never be stored
 	}
+	m.stored = true
 	if m.q.marked < m.pubAt {
 		m.q.marked, m.q.markedBy = m.pubAt, m
 	}

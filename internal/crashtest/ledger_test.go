@@ -286,6 +286,20 @@ func TestTheLedgerJudgesTransactions(t *testing.T) {
 	}
 }
 
+func TestAMessageThatCameAndWentSaysNothingOfATransaction(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	stays := s.confirmed()
+	brief := s.id(true)
+	p := s.c.Publish(brief, s.q)
+	tx := s.other.Begin(1)
+	tx.Ack(s.deliver(stays, false), s.deliver(brief, false))
+	tx.Commit()
+	s.l.Confirmed(p) // because it was acked
+	s.found(came(stays, true))
+	s.requireViolation("")
+}
+
 func committed(tx *Tx) {
 	tx.Commit()
 	tx.Committed()

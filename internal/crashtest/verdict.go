@@ -69,7 +69,7 @@ func (l *Ledger) survived(m *Copy, redelivered bool) {
 	if m.settleTx != nil {
 		l.shows(m.settleTx, m, false)
 	}
-	m.life, m.known, m.tx = l.life, true, nil
+	m.life, m.known, m.stored, m.tx = l.life, true, true, nil
 	m.settled, m.settledBy, m.settleTx = open, nil, nil
 	m.marked = m.marked || redelivered
 }
@@ -87,7 +87,7 @@ func (l *Ledger) missing(m *Copy) {
 		if m.settled == open {
 			l.shows(m.tx, m, false)
 		}
-		if m.known && m.settled == sentInTx {
+		if m.stored && m.settled == sentInTx {
 			l.shows(m.settleTx, m, true)
 		}
 	}
@@ -196,7 +196,7 @@ func (k *Checker) Finish() {
 		switch {
 		case d.inFirst && inDead:
 			l.violate(d.dead.q, d.m.id, "message %s is in queue %s and, dead-lettered, in queue %s as well", d.m.id, d.m.q.name, d.dead.q.name)
-		case !d.inFirst && !inDead && d.m.known && d.m.id.Persistent && d.dead.settled == open:
+		case !d.inFirst && !inDead && d.m.stored && d.dead.settled == open:
 			l.violate(d.dead.q, d.m.id, "message %s was rejected and is neither in queue %s nor in %s", d.m.id, d.m.q.name, d.dead.q.name)
 		}
 	}
