@@ -182,7 +182,11 @@ func TestAFullDiskStopsPublishersAndNothingElse(t *testing.T) {
 	require.Empty(t, d.l.Violations())
 	require.NotEmpty(t, found)
 
-	// When all is taken there is room, after a while.
+	// When all is taken there is room, after a while: the store waits until it has
+	// been quiet for some seconds.
+	if os.Getenv(lengthVariable) == "" {
+		return
+	}
 	c.log.Ack(copies...)
 	require.NoError(t, c.Ack(found[len(found)-1].DeliveryTag, true))
 	before = d.l.Stats()

@@ -116,7 +116,7 @@ func TestWhatIsOnTheDiskIsEnough(t *testing.T) {
 	disk := memstore.NewDisk()
 	last := ""
 	res, err := Run(t.Context(), Config{
-		Dir: t.TempDir(), Seed: 1, Cycles: 20, Longest: 300 * time.Millisecond,
+		Dir: t.TempDir(), Seed: 1, Cycles: 8, Longest: 200 * time.Millisecond,
 		start: func(dir string) (broker, error) {
 			if dir != last {
 				last, disk = dir, memstore.NewDisk()
