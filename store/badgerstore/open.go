@@ -83,6 +83,9 @@ func (s *Store) openBadger() error {
 			Remedy: "open it for writing once, or open a copy for writing",
 		}
 	}
+	if err := logs.giveLength(o.MemTableSize); err != nil {
+		return openFailed(s.dir, err)
+	}
 	if s.db, err = badger.Open(o); err != nil {
 		return s.badgerFailed(err)
 	}

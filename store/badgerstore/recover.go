@@ -35,6 +35,8 @@ type logs struct {
 	// unfinished says that there is a memtable's log, which an orderly Close
 	// does not leave.
 	unfinished bool
+	// unborn are logs of memtables without length: their making was killed.
+	unborn []string
 	// newest is the newest file of the value log, and newestEnd the end of the last
 	// octet in it that is not zero.
 	newest    string
@@ -58,6 +60,9 @@ func inspectLogs(dir string, salvage bool, log *slog.Logger) (logs, error) {
 			l.newest = path // ReadDir sorts, and the names have a fixed width
 		case ".mem":
 			l.unfinished = true
+			if info, err := e.Info(); err == nil && info.Size() == 0 {
+				l.unborn = append(l.unborn, path)
+			}
 			torn, err := inspectMemLog(path, salvage, log)
 			if err != nil {
 				return l, err
@@ -69,6 +74,18 @@ func inspectLogs(dir string, salvage bool, log *slog.Logger) (logs, error) {
 		l.newestEnd, err = contentEnd(l.newest)
 	}
 	return l, err
+}
+
+// giveLength gives the logs that have none the length with which badger makes
+// them: it refuses to open without. Deleting them would be wrong where another
+// process is about to open the directory, too.
+func (l logs) giveLength(memTableSize int64) error {
+	for _, path := range l.unborn {
+		if err := os.Truncate(path, 2*memTableSize); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // tornValues says how much badger has cut off the value log since.

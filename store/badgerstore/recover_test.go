@@ -157,6 +157,15 @@ func TestADamagedLogIsRefusedAndCanBeSalvaged(t *testing.T) {
 	require.Equal(t, 1, s.Recovery().TornFiles)
 }
 
+func TestLogsWhoseMakingWasKilled(t *testing.T) {
+	t.Parallel()
+	dir := crashed(t, 3, badgerstore.Options{})
+	for _, name := range []string{"00098.mem", "00099.mem"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+	}
+	requireBatches(t, open(t, dir, badgerstore.Options{}), 3)
+}
+
 func TestReadOnlyRefusesWhatACrashLeft(t *testing.T) {
 	t.Parallel()
 	requireRefused(t, crashed(t, 2, badgerstore.Options{}), badgerstore.Options{ReadOnly: true}, "not closed in an orderly way", "open it for writing once")
