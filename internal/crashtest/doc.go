@@ -16,9 +16,7 @@
 //   - A publish is durable when it was confirmed, or its transaction was.
 //   - An acknowledgement promises nothing by itself. It is durable when a publish
 //     that was sent after it, on the same channel and to the same queue, was
-//     confirmed, or when it is part of a transaction whose commit was answered and
-//     that published a persistent message to a durable queue. As in RabbitMQ, a
-//     commit waits for publishes, not for acknowledgements alone.
+//     confirmed, or when it is part of a transaction whose commit was answered.
 //   - That a message was delivered is durable when a publish to the queue that was
 //     sent after the delivery had come was confirmed.
 //

@@ -260,7 +260,7 @@ func TestTheLedgerJudgesTransactions(t *testing.T) {
 		"one of two publishes":             {(*Tx).Commit, []int{3}, "was carried out in part"},
 		"all of an answered commit":        {committed, []int{2, 3}, ""},
 		"an answered commit's publish":     {committed, []int{2}, "message c/3/p is not in queue q, but must be"},
-		"an answered commit's ack":         {committed, []int{1, 2, 3}, "acked in a transaction that also published"},
+		"an answered commit's ack":         {committed, []int{1, 2, 3}, "acked in a transaction whose commit was answered"},
 		"nothing of one never committed":   {func(*Tx) {}, []int{1}, ""},
 		"a publish of one never committed": {func(*Tx) {}, []int{1, 2}, "its transaction was not committed"},
 		"the ack of one never committed":   {func(*Tx) {}, []int{}, "is not in queue q, but must be"},

@@ -404,21 +404,12 @@ func (m *model) transact(queue, exchange string) {
 	case 1:
 		m.did("commit")
 		require.NoError(m, m.tx.TxCommit(ctx))
-		stored := false
 		for _, p := range m.published {
 			m.arrived(p)
-			for _, name := range p.queues {
-				stored = stored || p.m.persistent && m.queues[name] != nil && m.queues[name].durable
-			}
 		}
 		m.published = nil
-		m.heldTx = slices.DeleteFunc(m.heldTx, func(h *modelHeld) bool {
-			if h.inTx && !stored {
-				// The commit has waited for publishes only.
-				m.queues[h.queue].ghosts = append(m.queues[h.queue].ghosts, h.m)
-			}
-			return h.inTx
-		})
+		// An answered commit is durable, acknowledgements included.
+		m.heldTx = slices.DeleteFunc(m.heldTx, func(h *modelHeld) bool { return h.inTx })
 	}
 }
 

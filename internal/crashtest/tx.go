@@ -9,9 +9,6 @@ type Tx struct {
 	state txState
 	pubs  []*Copy
 	acks  []*Copy
-	// durable says that an answered commit is known to be on the disk: a publish
-	// of it was waited for, and with it the rest.
-	durable bool
 	// yes and no are copies that show that it was carried out, or was not.
 	yes, no *Copy
 }
@@ -68,7 +65,6 @@ func (t *Tx) Committed() {
 	t.note("committed")
 	for _, m := range t.pubs {
 		l.durable(m)
-		t.durable = t.durable || m.id.Persistent && m.q.durable && !m.q.lossy && m.settled == open
 	}
 }
 
@@ -98,12 +94,9 @@ func (t *Tx) note(what string) {
 	}
 }
 
-// uncertain says that the transaction may have been carried out or not.
-func (t *Tx) uncertain() bool { return t.state == txCommitted || t.state == txDone && !t.durable }
-
-// shows takes m as evidence of whether a commit was carried out.
+// shows takes m as evidence of whether an unanswered commit was carried out.
 func (l *Ledger) shows(t *Tx, m *Copy, done bool) {
-	if t == nil || !t.uncertain() {
+	if t == nil || t.state != txCommitted {
 		return
 	}
 	other := t.no

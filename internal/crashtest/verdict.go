@@ -28,8 +28,8 @@ func (m *Copy) fate() (fate, string) {
 		return absent, "its transaction was not committed"
 	case m.tx != nil && m.tx.state == txRolledBack:
 		return absent, "its transaction was rolled back"
-	case m.settleTx != nil && m.settleTx.state == txDone && m.settleTx.durable:
-		return absent, "it was acked in a transaction that also published, and whose commit was answered"
+	case m.settleTx != nil && m.settleTx.state == txDone:
+		return absent, "it was acked in a transaction whose commit was answered"
 	case m.settled == sent && m.settledAt < m.settledBy.durable:
 		return absent, "it was acked, and a later publish of that channel to this queue was confirmed"
 	case m.known && !m.q.lossy && m.unsettled():
