@@ -33,8 +33,6 @@ type cuttable struct {
 	over chan struct{} // closed when there is no use in waiting any more
 }
 
-var errCut = errors.New("the machine has stopped")
-
 // Apply implements store.Store. Once the disk is cut off it does not return.
 func (c *cuttable) Apply(changes []store.Change) error {
 	c.mu.Lock()
@@ -85,7 +83,10 @@ func (m *machine) ask(line string) (string, error) {
 		return "", errCut
 	}
 	answer, err := administrate(m.b, strings.Fields(line))
-	if err != nil {
+	switch {
+	case errors.Is(err, errCut):
+		return "", err
+	case err != nil:
 		return "", &refusal{line + ": " + err.Error()}
 	}
 	return answer, nil

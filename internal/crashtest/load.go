@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,12 +37,18 @@ func (o *load) run(name string, seed uint64, f func(a *actor) error) {
 	})
 }
 
+// errCut is what the disk of a machine says that has stopped under a broker which
+// does not know it yet. The broker passes it on.
+var errCut = errors.New("the machine has stopped")
+
 // report makes a violation of what the broker refused.
 func (o *load) report(name string, err error) {
 	var refused *refusal
 	var e *amqp.Error
 	switch {
 	case errors.As(err, &refused):
+	case errors.As(err, &e) && strings.Contains(e.Reason, errCut.Error()):
+		return
 	case errors.As(err, &e) && e.Server && e.Code != amqp.ConnectionForced:
 	default:
 		return
