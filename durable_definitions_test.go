@@ -390,9 +390,11 @@ func TestDefinitionsAreAnsweredWhenTheyAreDurable(t *testing.T) {
 		"limit a virtual host": func(_ context.Context, b *warren.Broker, _ *warren.Channel) error {
 			return b.SetVHostLimit("v", warren.VHostMaxQueues, 0)
 		},
-		"add a user":    func(_ context.Context, b *warren.Broker, _ *warren.Channel) error { return b.Auth().AddUser("new", "") },
-		"delete a user": func(_ context.Context, b *warren.Broker, _ *warren.Channel) error { return b.Auth().DeleteUser("guest") },
-		"tag a user":    func(_ context.Context, b *warren.Broker, _ *warren.Channel) error { return b.Auth().SetTags("guest") },
+		"add a user": func(_ context.Context, b *warren.Broker, _ *warren.Channel) error { return b.Auth().AddUser("new", "") },
+		"delete a user": func(_ context.Context, b *warren.Broker, _ *warren.Channel) error {
+			return b.Auth().DeleteUser("guest")
+		},
+		"tag a user": func(_ context.Context, b *warren.Broker, _ *warren.Channel) error { return b.Auth().SetTags("guest") },
 		"permit": func(_ context.Context, b *warren.Broker, _ *warren.Channel) error {
 			return b.Auth().SetPermissions(warren.Permission{User: "guest", VHost: "v"})
 		},
