@@ -147,10 +147,7 @@ func (d *definitions) settle(then func(error)) {
 func (d *definitions) wait() error {
 	done := make(chan error, 1)
 	d.settle(func(err error) { done <- err })
-	if err := <-done; err != nil {
-		return fmt.Errorf("warren: not durable: %w", err)
-	}
-	return nil
+	return <-done
 }
 
 // settled waits until what was changed before is durable. No lock may be held.
@@ -158,7 +155,10 @@ func (b *Broker) settled() error {
 	if b.defs == nil {
 		return nil
 	}
-	return b.defs.wait()
+	if err := b.defs.wait(); err != nil {
+		return fmt.Errorf("warren: the change is not durable: %w", err)
+	}
+	return nil
 }
 
 // keep commits one change, if the broker has a store.

@@ -3,7 +3,6 @@ package warren
 import (
 	"github.com/warrenmq/warren/exchange"
 	"github.com/warrenmq/warren/queue"
-	"github.com/warrenmq/warren/reply"
 	"github.com/warrenmq/warren/store/msgstore"
 )
 
@@ -46,10 +45,10 @@ func (v *vhost) hostEnv(s queue.Spec, log uint64) (queue.HostEnv, uint64) {
 
 // Settled implements channel.VHost.
 func (v *vhost) Settled() error {
-	if err := v.b.settled(); err != nil {
-		return reply.Errorf(reply.InternalError, "%v", err)
+	if v.b.defs == nil {
+		return nil
 	}
-	return nil
+	return v.b.defs.wait()
 }
 
 // define keeps the virtual host itself. b.mu is held.

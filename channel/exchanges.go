@@ -1,6 +1,8 @@
 package channel
 
 import (
+	"slices"
+
 	"github.com/warrenmq/warren/exchange"
 	"github.com/warrenmq/warren/intercept"
 	"github.com/warrenmq/warren/message"
@@ -44,7 +46,10 @@ func (ch *Channel) DeclareExchange(d ExchangeDeclare) error {
 		Durable: d.Durable, AutoDelete: d.AutoDelete, Internal: d.Internal, Arguments: d.Arguments,
 	}
 	if x, ok := xs.Lookup(name); ok {
-		return ch.lasting(xs.CheckEquivalent(x, s))
+		if err := xs.CheckEquivalent(x, s); err != nil || !s.Durable {
+			return err
+		}
+		return ch.lasting(nil, ch.exchangeResource(name)) // it may have been made just now
 	}
 	if err := xs.CheckReserved(name); err != nil {
 		return err
@@ -61,7 +66,10 @@ func (ch *Channel) DeclareExchange(d ExchangeDeclare) error {
 		}
 	}
 	_, _, err := xs.Declare(s)
-	return ch.lasting(err)
+	if !s.Durable {
+		return err
+	}
+	return ch.lasting(err, ch.exchangeResource(name))
 }
 
 // DeleteExchange deletes an exchange; one that does not exist is fine.
@@ -79,8 +87,11 @@ func (ch *Channel) DeleteExchange(name string, ifUnused bool) error {
 	if err := ch.mayConfigureExchange(name); err != nil {
 		return err
 	}
-	_, err = xs.Delete(name, m.IfUnused)
-	return ch.lasting(err)
+	r, err := xs.Delete(name, m.IfUnused)
+	if len(r.Exchanges) > 0 && !slices.ContainsFunc(r.Exchanges, func(x *exchange.Exchange) bool { return x.Spec().Durable }) {
+		return nil
+	}
+	return ch.lasting(err, ch.exchangeResource(name))
 }
 
 // BindExchange is exchange.bind: what source routes with key goes to destination.
@@ -95,7 +106,7 @@ func (ch *Channel) BindExchange(destination, source, key string, args message.Ta
 		return err
 	}
 	_, err = ch.VHost.Exchanges().BindExchange(source, destination, m.RoutingKey, m.Arguments)
-	return ch.lasting(err)
+	return ch.lastingBindings(err, source, ch.exchangeLasts(destination), ch.exchangeResource(destination))
 }
 
 // UnbindExchange is exchange.unbind. A binding or exchange that does not exist
@@ -111,7 +122,7 @@ func (ch *Channel) UnbindExchange(destination, source, key string, args message.
 		return err
 	}
 	_, err = ch.VHost.Exchanges().UnbindExchange(source, destination, m.RoutingKey, m.Arguments)
-	return ch.lasting(err)
+	return ch.lastingBindings(err, source, ch.exchangeLasts(destination), ch.exchangeResource(destination))
 }
 
 func (ch *Channel) checkBindExchange(destination, source, key string) error {

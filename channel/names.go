@@ -50,6 +50,10 @@ func (ch *Channel) checkOwner(h *queue.Host) error {
 	return queue.CheckOwner(h.Spec(), ch.Connection)
 }
 
+func (ch *Channel) exchangeResource(name string) string {
+	return "exchange '" + name + "' in vhost '" + ch.VHost.Name() + "'"
+}
+
 func (ch *Channel) queueResource(name string) string {
 	return "queue '" + name + "' in vhost '" + ch.VHost.Name() + "'"
 }

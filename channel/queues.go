@@ -74,7 +74,7 @@ func (ch *Channel) DeclareQueue(d QueueDeclare) (QueueInfo, error) {
 				continue // deleted meanwhile: then it is made anew
 			}
 			if err == nil && s.Durable {
-				err = ch.VHost.Settled() // it may have been made just now
+				err = ch.lasting(nil, ch.queueResource(s.Name)) // it may have been made just now
 			}
 			return info, err
 		}
@@ -85,7 +85,7 @@ func (ch *Channel) DeclareQueue(d QueueDeclare) (QueueInfo, error) {
 		if h != nil {
 			ch.lastQueue = s.Name
 			if s.Durable {
-				err = ch.VHost.Settled()
+				err = ch.lasting(nil, ch.queueResource(s.Name))
 			}
 			return QueueInfo{Name: s.Name}, err
 		}
@@ -149,7 +149,7 @@ func (ch *Channel) BindQueue(q, source, key string, args message.Table) error {
 		return err
 	}
 	_, err = ch.VHost.Exchanges().BindQueue(source, q, m.RoutingKey, m.Arguments, ch.allowOwner)
-	return ch.lasting(err)
+	return ch.lastingBindings(err, source, ch.queueLasts(q), ch.queueResource(q))
 }
 
 // UnbindQueue is queue.unbind. A binding, exchange or queue that does not exist
@@ -167,15 +167,37 @@ func (ch *Channel) UnbindQueue(q, source, key string, args message.Table) error 
 		return err
 	}
 	_, err = ch.VHost.Exchanges().UnbindQueue(source, q, m.RoutingKey, m.Arguments, ch.allowOwner)
-	return ch.lasting(err)
+	return ch.lastingBindings(err, source, ch.queueLasts(q), ch.queueResource(q))
 }
 
-// lasting waits until a change that succeeded is durable.
-func (ch *Channel) lasting(err error) error {
-	if err != nil {
+// lasting waits until a change of something, if it succeeded, is durable.
+func (ch *Channel) lasting(err error, what string) error {
+	if err == nil {
+		if err = ch.VHost.Settled(); err != nil {
+			err = reply.Errorf(reply.InternalError, "the change of %s is not durable: %v", what, err)
+		}
+	}
+	return err
+}
+
+// lastingBindings is lasting for a binding between an exchange and a queue or an
+// exchange; none that is transient has to last. One that is not there may have been
+// durable.
+func (ch *Channel) lastingBindings(err error, source string, durable bool, what string) error {
+	if x, ok := ch.VHost.Exchanges().Lookup(source); !durable || ok && !x.Spec().Durable {
 		return err
 	}
-	return ch.VHost.Settled()
+	return ch.lasting(err, "the bindings of "+what)
+}
+
+func (ch *Channel) queueLasts(name string) bool {
+	h, ok := ch.VHost.Queue(name)
+	return !ok || h.Spec().Durable
+}
+
+func (ch *Channel) exchangeLasts(name string) bool {
+	x, ok := ch.VHost.Exchanges().Lookup(name)
+	return !ok || x.Spec().Durable
 }
 
 // allowOwner refuses the bindings of another connection's exclusive queue.
@@ -255,7 +277,7 @@ func (ch *Channel) DeleteQueue(q string, ifUnused, ifEmpty bool, ok func(n int))
 	}
 	h, found := ch.VHost.Queue(name)
 	if !found {
-		return ch.deletedBefore(ok)
+		return ch.deletedBefore(name, ok)
 	}
 	if err := ch.checkOwner(h); err != nil {
 		return err
@@ -263,21 +285,21 @@ func (ch *Channel) DeleteQueue(q string, ifUnused, ifEmpty bool, ok func(n int))
 	err = h.Delete(m.IfUnused, m.IfEmpty, ok)
 	switch {
 	case errors.Is(err, queue.ErrGone):
-		return ch.deletedBefore(ok)
+		return ch.deletedBefore(name, ok)
 	case errors.Is(err, queue.ErrInUse):
 		return reply.Errorf(reply.PreconditionFailed, "%s in use", ch.queueResource(name))
 	case errors.Is(err, queue.ErrNotEmpty):
 		return reply.Errorf(reply.PreconditionFailed, "%s not empty", ch.queueResource(name))
 	case err != nil:
-		return reply.Errorf(reply.InternalError, "%s may come back: %v", ch.queueResource(name), err)
+		return reply.Errorf(reply.InternalError, "the change of %s is not durable: %v", ch.queueResource(name), err)
 	}
 	return nil
 }
 
 // deletedBefore answers the delete of a queue that is not there. Its deletion by
 // somebody else may be under way.
-func (ch *Channel) deletedBefore(ok func(int)) error {
-	if err := ch.VHost.Settled(); err != nil {
+func (ch *Channel) deletedBefore(name string, ok func(int)) error {
+	if err := ch.lasting(nil, ch.queueResource(name)); err != nil {
 		return err
 	}
 	ok(0)

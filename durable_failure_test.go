@@ -1,0 +1,326 @@
+package warren_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenmq/warren"
+	"github.com/warrenmq/warren/reply"
+	"github.com/warrenmq/warren/store"
+	"github.com/warrenmq/warren/store/memstore"
+	"github.com/warrenmq/warren/store/storetest"
+)
+
+// promised is what a broker confirmed to a history.
+type promised struct {
+	queues   map[string]bool // true: declared; false: deleted
+	bindings map[string]bool
+	users    map[string]bool
+	messages map[string][]string // by queue: confirmed, and not settled since
+	maybe    map[string][]string // by queue: settled, but nobody said that this is durable
+}
+
+// history does a bit of everything and notes what was confirmed. A channel that is
+// refused something is closed, so each step has one of its own.
+func history(t *testing.T, b *warren.Broker) *promised {
+	p := &promised{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string][]string{}, map[string][]string{}}
+	ctx := t.Context()
+	step := func(f func(ch *warren.Channel) error) bool {
+		ch, err := b.Channel(ctx)
+		require.NoError(t, err)
+		defer ch.Close()
+		err = f(ch)
+		var e *warren.Error
+		if errors.As(err, &e) && errors.Is(err, reply.InternalError) {
+			require.Contains(t, e.Text, "is not durable: "+storetest.ErrInjected.Error())
+		}
+		return err == nil
+	}
+	for _, q := range []string{"a", "b", "c"} {
+		p.queues[q] = step(func(ch *warren.Channel) error {
+			_, err := ch.DeclareQueue(ctx, q, warren.Durable())
+			return err
+		})
+		p.bindings[q] = step(func(ch *warren.Channel) error { return ch.BindQueue(ctx, q, "amq.fanout", "k") })
+	}
+	for i := range 6 {
+		body := fmt.Sprint(i, strings.Repeat(".", 600*(i%2)))
+		if step(func(ch *warren.Channel) error { return ch.PublishConfirmed(ctx, "amq.fanout", "", persistent(body)) }) {
+			for q := range p.queues {
+				p.messages[q] = append(p.messages[q], body)
+			}
+		}
+	}
+	// What was settled is gone for good when a transaction says so.
+	step(func(ch *warren.Channel) error {
+		d, ok, err := ch.Get(ctx, "a")
+		if err != nil || !ok {
+			return err
+		}
+		body := string(d.Body)
+		p.messages["a"] = slices.DeleteFunc(p.messages["a"], func(s string) bool { return s == body })
+		p.maybe["a"] = append(p.maybe["a"], body)
+		return d.Ack()
+	})
+	step(func(ch *warren.Channel) error {
+		if err := ch.TxSelect(ctx); err != nil {
+			return err
+		}
+		d, ok, err := ch.Get(ctx, "b")
+		if err != nil {
+			return err
+		}
+		body := string(d.Body)
+		if ok {
+			if err := d.Ack(); err != nil {
+				return err
+			}
+			p.messages["b"] = slices.DeleteFunc(p.messages["b"], func(s string) bool { return s == body })
+			p.maybe["b"] = append(p.maybe["b"], body)
+		}
+		for _, q := range []string{"b", "c"} {
+			if err := ch.Publish(ctx, "", q, persistent("tx")); err != nil {
+				return err
+			}
+		}
+		if err := ch.TxCommit(ctx); err != nil {
+			return err
+		}
+		p.messages["b"] = append(p.messages["b"], "tx")
+		p.messages["c"] = append(p.messages["c"], "tx")
+		p.maybe["b"] = nil
+		return nil
+	})
+	for _, name := range []string{"alice", "bob"} {
+		p.users[name] = b.Auth().AddUser(name, "p") == nil
+	}
+	if step(func(ch *warren.Channel) error { return ch.UnbindQueue(ctx, "a", "amq.fanout", "k") }) {
+		p.bindings["a"] = false
+	} else {
+		delete(p.bindings, "a")
+	}
+	if step(func(ch *warren.Channel) error {
+		_, err := ch.DeleteQueue(ctx, "c")
+		return err
+	}) {
+		p.queues["c"], p.bindings["c"] = false, false
+	} else {
+		delete(p.queues, "c")
+		delete(p.bindings, "c")
+	}
+	delete(p.messages, "c")
+	return p
+}
+
+// kept checks that everything that was promised is there.
+func (p *promised) kept(t *testing.T, b *warren.Broker) {
+	t.Helper()
+	ch := native(t, b)
+	names := queueNames(t, b, "/")
+	bound := map[string]bool{}
+	for _, x := range definitionsOf(t, b).Bindings["/"] {
+		bound[x.Destination] = true
+	}
+	for q, there := range p.queues {
+		if there {
+			require.Contains(t, names, q)
+		} else if q == "c" && len(p.messages) > 0 {
+			require.NotContains(t, names, q, "it was deleted")
+		}
+	}
+	for q, there := range p.bindings {
+		if there {
+			require.True(t, bound[q], "queue %s is bound", q)
+		}
+	}
+	for name, there := range p.users {
+		if _, found := b.Auth().User(name); there {
+			require.True(t, found, name)
+		}
+	}
+	for q, want := range p.messages {
+		if !slices.Contains(names, q) {
+			require.Empty(t, want)
+			continue
+		}
+		all := []string{}
+		for _, body := range drained(t, ch, q) {
+			body = strings.TrimSuffix(body, "*")
+			if slices.Contains(want, body) {
+				all = append(all, body)
+			}
+		}
+		require.Equal(t, append([]string{}, want...), all, "queue %s", q)
+	}
+}
+
+func TestAnErrorOfTheStoreLosesNothingThatWasConfirmed(t *testing.T) {
+	t.Parallel()
+	d := memstore.NewDisk()
+	b, s := brokerOn(t, d, warren.Options{})
+	began := s.Applied()
+	history(t, b).kept(t, afterCrash(t, d))
+	applies := s.Applied() - began
+	require.NoError(t, b.Close())
+	for n := 1; n <= applies; n++ {
+		for _, written := range []bool{false, true} {
+			d := memstore.NewDisk()
+			told := make(chan error, 8)
+			b, s := brokerOn(t, d, warren.Options{OnStoreError: func(err error) { told <- err }})
+			require.NoError(t, b.Health())
+			s.FailApply(n, storetest.ErrInjected, written)
+			p := history(t, b)
+			// A consumer of what is in memory goes on.
+			ch := native(t, b)
+			filled(t, ch, "memory", "1", "2")
+			require.Equal(t, []string{"1", "2"}, drained(t, ch, "memory"))
+			require.NoError(t, ch.DeclareExchange(t.Context(), "memory", "fanout"))
+			require.NoError(t, ch.BindQueue(t.Context(), "memory", "memory", ""))
+			if s.Applied() >= began+n {
+				require.ErrorIs(t, await(t, told), storetest.ErrInjected)
+				require.ErrorIs(t, b.Health(), storetest.ErrInjected)
+				require.Error(t, ch.PublishConfirmed(t.Context(), "", "a", persistent("late")))
+				require.ErrorIs(t, b.AddVHost("late"), storetest.ErrInjected)
+				require.ErrorIs(t, b.Close(), storetest.ErrInjected)
+			}
+			_ = b.Close() // the last Applies are of the close, or did not come about
+			require.Empty(t, told, "it is told once")
+			p.kept(t, afterCrash(t, d))
+		}
+	}
+}
+
+// OnStoreError may close the broker, also one that is being closed.
+func TestOnStoreErrorMayCloseTheBroker(t *testing.T) {
+	t.Parallel()
+	for _, closing := range []bool{false, true} {
+		var b atomic.Pointer[warren.Broker]
+		done := make(chan error, 1)
+		broker, s := brokerOn(t, memstore.NewDisk(), warren.Options{OnStoreError: func(error) { done <- b.Load().Close() }})
+		b.Store(broker)
+		ch := native(t, broker)
+		durableQueue(t, ch, "q")
+		s.FailApply(1, storetest.ErrInjected, false)
+		s.Hold()
+		_, err := ch.PublishAsync(t.Context(), "", "q", persistent("m"))
+		require.NoError(t, err)
+		s.AwaitHeld()
+		closed := make(chan error, 1)
+		if closing {
+			go func() { closed <- broker.Close() }()
+			await(t, ch.Done())
+		}
+		s.Release()
+		require.ErrorIs(t, await(t, done), storetest.ErrInjected)
+		if closing {
+			require.ErrorIs(t, await(t, closed), storetest.ErrInjected)
+		}
+	}
+}
+
+func TestAFullDiskBlocksPublishersUntilThereIsSpace(t *testing.T) {
+	t.Parallel()
+	d := memstore.NewDisk()
+	b, s := brokerOn(t, d, warren.Options{})
+	ctx := t.Context()
+	dialed := func() *amqp.Connection {
+		conn, err := amqp.DialConfig("amqp://", amqp.Config{Dial: b.Dial})
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = conn.Close() })
+		return conn
+	}
+	publisher := dialed()
+	blocked := publisher.NotifyBlocked(make(chan amqp.Blocking, 2))
+	client, other := channel(t, publisher), channel(t, dialed())
+	require.NoError(t, client.Confirm(false))
+	ch, tx := native(t, b), native(t, b)
+	durableQueue(t, ch, "q", "1", "2", "3", "4")
+	held := taken(t, ch, "q", 2)
+	require.NoError(t, tx.TxSelect(ctx))
+	inTx := taken(t, tx, "q", 1)
+	require.NoError(t, inTx[0].Ack())
+	require.NoError(t, tx.Publish(ctx, "", "q", persistent("tx")))
+	flushed(t, b)
+
+	// Some are on their way when the disk is found to be full.
+	s.Hold()
+	_, err := ch.PublishAsync(ctx, "", "q", persistent("before"))
+	require.NoError(t, err)
+	s.AwaitHeld()
+	late, err := ch.PublishAsync(ctx, "", "q", persistent("late"))
+	require.NoError(t, err)
+	s.SetSpace(&store.Space{Free: 1, Reserve: 2})
+	s.Release()
+	var nack *warren.NackError
+	require.ErrorAs(t, late.Wait(ctx), &nack)
+	require.Eventually(t, func() bool { return len(b.Alarms()) == 1 }, patience, time.Millisecond)
+	require.Equal(t, []warren.Alarm{warren.DiskAlarm}, b.Alarms())
+	require.ErrorIs(t, b.Health(), store.ErrNoSpace)
+	published, err := client.PublishWithDeferredConfirm("", "q", false, false, amqp.Publishing{DeliveryMode: 2, Body: []byte("blocked")})
+	require.NoError(t, err)
+	require.True(t, await(t, blocked).Active)
+
+	// What happens meanwhile is in force, and durable later.
+	for _, d := range held {
+		require.NoError(t, d.Ack())
+	}
+	require.ErrorIs(t, b.AddVHost("new"), store.ErrNoSpace)
+	require.Equal(t, []string{"/", "new"}, b.VHosts())
+	_, err = other.QueueDeclare("later", true, false, false, false, nil)
+	requireCode(t, err, amqp.InternalError,
+		"INTERNAL_ERROR - the change of queue 'later' in vhost '/' is not durable: store: not enough space left: 1 octets are free, 2 are kept in reserve")
+	require.ErrorIs(t, tx.TxCommit(ctx), warren.PreconditionFailed)
+	waiting, cancel := context.WithTimeout(ctx, time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, ch.Publish(waiting, "", "q", persistent("no")), context.DeadlineExceeded)
+
+	s.SetSpace(nil)
+	require.False(t, await(t, blocked).Active)
+	require.True(t, published.Wait())
+	require.Eventually(t, func() bool { return b.Health() == nil && len(b.Alarms()) == 0 }, patience, time.Millisecond)
+	require.NoError(t, ch.PublishConfirmed(ctx, "", "q", persistent("after")))
+	flushed(t, b)
+	next := afterCrash(t, d)
+	require.Equal(t, definitionsOf(t, b), definitionsOf(t, next))
+	require.Equal(t, []string{"later", "q"}, queueNames(t, next, "/"))
+	all := ready(t, d, "q")
+	require.Equal(t, "4", all[0], "what was acknowledged stays so")
+	require.Equal(t, "after", all[len(all)-1])
+	require.NotContains(t, all, "late")
+	require.NoError(t, b.Close())
+}
+
+// An ErrNoSpace that the store's Space does not show, and that nobody comes upon
+// again, as publishers are blocked by its alarm.
+func TestADiskThatWasFullForAMomentDoesNotBlockForEver(t *testing.T) {
+	t.Parallel()
+	b, s := brokerOn(t, memstore.NewDisk(), warren.Options{})
+	ch := native(t, b)
+	durableQueue(t, ch, "q")
+	s.FailApply(1, store.ErrNoSpace, false)
+	require.Error(t, ch.PublishConfirmed(t.Context(), "", "q", persistent("1")))
+	require.NoError(t, ch.PublishConfirmed(t.Context(), "", "q", persistent("2")))
+	require.Eventually(t, func() bool { return b.Health() == nil && len(b.Alarms()) == 0 }, patience, time.Millisecond)
+	require.Equal(t, []string{"2"}, drained(t, ch, "q"))
+}
+
+// A message must not be confirmed while its queue is not on the disk.
+func TestAQueueThatFoundNoSpaceIsDurableBeforeItsMessages(t *testing.T) {
+	t.Parallel()
+	d := memstore.NewDisk()
+	b, s := brokerOn(t, d, warren.Options{})
+	s.FailApply(1, store.ErrNoSpace, false)
+	_, err := native(t, b).DeclareQueue(t.Context(), "q", warren.Durable())
+	require.ErrorIs(t, err, reply.InternalError)
+	require.NoError(t, native(t, b).PublishConfirmed(t.Context(), "", "q", persistent("1")))
+	require.Equal(t, []string{"1"}, ready(t, d, "q"))
+}
