@@ -46,6 +46,10 @@ func (b *Broker) closeStore() error {
 		return nil
 	}
 	b.storeClosed.Do(func() {
+		// A queue that recovers has not taken yet what was published to it.
+		for _, v := range b.vhostsNow() {
+			v.queuesInfo()
+		}
 		b.storeErr = errors.Join(b.ms.Close(), b.opts.Store.Close())
 		if b.storeErr != nil {
 			b.storeErr = fmt.Errorf("warren: close the store: %w", b.storeErr)

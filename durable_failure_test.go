@@ -308,8 +308,8 @@ func TestADiskThatWasFullForAMomentDoesNotBlockForEver(t *testing.T) {
 	durableQueue(t, ch, "q")
 	s.FailApply(1, store.ErrNoSpace, false)
 	require.Error(t, ch.PublishConfirmed(t.Context(), "", "q", persistent("1")))
-	require.NoError(t, ch.PublishConfirmed(t.Context(), "", "q", persistent("2")))
 	require.Eventually(t, func() bool { return b.Health() == nil && len(b.Alarms()) == 0 }, patience, time.Millisecond)
+	require.NoError(t, ch.PublishConfirmed(t.Context(), "", "q", persistent("2")))
 	require.Equal(t, []string{"2"}, drained(t, ch, "q"))
 }
 

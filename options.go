@@ -117,6 +117,10 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("warren: Options.MaxUnsent is %d, below 0", o.MaxUnsent)
 	case o.MemoryLimit < 0:
 		return o, fmt.Errorf("warren: Options.MemoryLimit is %d, below 0", o.MemoryLimit)
+	case o.FreeDiskLimit < 0:
+		return o, fmt.Errorf("warren: Options.FreeDiskLimit is %d, below 0", o.FreeDiskLimit)
+	case o.QueueMemory.Messages < 0 || o.QueueMemory.Octets < 0:
+		return o, fmt.Errorf("warren: Options.QueueMemory is %+v, below 0", o.QueueMemory)
 	}
 	o.Heartbeat = max(o.Heartbeat, 0)
 	return o, nil

@@ -178,7 +178,7 @@ func (b *Broker) restoreTopology(k *kept) error {
 	}
 	for _, r := range k.exchanges {
 		if v := byID[r.vhost]; v != nil {
-			if _, _, err := v.exchanges.Declare(r.Spec); err != nil {
+			if err := v.restoreExchange(r); err != nil {
 				return fmt.Errorf("exchange '%s' in vhost '%s': %w", r.Name, v.name, err)
 			}
 		}
@@ -199,6 +199,14 @@ func (b *Broker) restoreTopology(k *kept) error {
 		}
 	}
 	return nil
+}
+
+func (v *vhost) restoreExchange(r exchangeRecord) error {
+	if v.exchanges.CheckType(r.Type) != nil {
+		return fmt.Errorf("it is of type %q, which Options.ExchangeTypes lacks", r.Type)
+	}
+	_, _, err := v.exchanges.Declare(r.Spec)
+	return err
 }
 
 func (v *vhost) restoreQueue(r queueRecord) error {
