@@ -153,13 +153,13 @@ func (b *Broker) lookAtDisk() time.Duration {
 		b.ClearAlarm(DiskAlarm)
 		b.diskShort = false
 	}
-	switch {
-	case noSpace:
-		if !short {
-			b.ms.Retry() // tells outOfSpace if it works
-		}
+	if noSpace {
+		// Also while it is short: what was removed gives room back. It tells
+		// outOfSpace if there is room again.
+		b.ms.Retry()
 		return minDiskInterval
-	case !bounded:
+	}
+	if !bounded {
 		return maxDiskInterval
 	}
 	left := time.Duration(float64(max(space.Free-limit, 0)) / fastestFill * float64(time.Second))

@@ -40,6 +40,10 @@ type Store interface {
 type Change struct {
 	Key, Value []byte
 	Delete     bool
+	// Shrinks says of a small value that writing it is a step to giving room
+	// back, as a note that messages were removed is. A Store may let it pass, like
+	// a Delete, where it has no room for anything else.
+	Shrinks bool
 }
 
 // Limits is how much one Apply takes: the sum of the lengths of keys and values
@@ -51,7 +55,8 @@ type Limits struct {
 }
 
 // Space is the room on a medium, in octets. A Store refuses to Apply with
-// ErrNoSpace when Free is below Reserve. Without a bound both are zero.
+// ErrNoSpace when Free is below Reserve; a batch whose changes all delete or
+// shrink may pass a little longer. Without a bound both are zero.
 type Space struct {
 	Free, Reserve int64
 	// Used is what the store itself occupies.

@@ -63,9 +63,14 @@ func TestApplyRefusesWithoutRoom(t *testing.T) {
 	require.Equal(t, int64(1000), sp.Reserve)
 	require.Positive(t, sp.Used)
 
-	require.NoError(t, s.Apply([]store.Change{{Key: []byte("a"), Delete: true}}), "deleting is how room comes back")
-	free = 499
-	require.ErrorIs(t, s.Apply([]store.Change{{Key: []byte("a"), Delete: true}}), store.ErrNoSpace)
+	// How room comes back.
+	del, note := store.Change{Key: []byte("a"), Delete: true}, store.Change{Key: []byte("n"), Value: []byte("1"), Shrinks: true}
+	free = 750
+	require.NoError(t, s.Apply([]store.Change{del, note}))
+	require.ErrorIs(t, s.Apply(append(set("b", "1"), del, note)), store.ErrNoSpace)
+	free = 749
+	require.ErrorIs(t, s.Apply([]store.Change{del}), store.ErrNoSpace)
+	require.ErrorIs(t, s.Apply([]store.Change{note}), store.ErrNoSpace)
 	free = 1000
 	require.NoError(t, s.Apply(set("b", "1")), "work goes on when there is room again")
 }

@@ -12,6 +12,7 @@ type OpenError struct {
 	Cause error
 }
 
+// Error gives path, reason and remedy in one line.
 func (e *OpenError) Error() string {
 	text := fmt.Sprintf("badgerstore: %s: %s", e.Path, e.Reason)
 	if e.Cause != nil {
@@ -20,6 +21,7 @@ func (e *OpenError) Error() string {
 	return text + ": " + e.Remedy
 }
 
+// Unwrap gives the cause.
 func (e *OpenError) Unwrap() error { return e.Cause }
 
 // DamagedError says that a file or a value is not what was written. Open returns
@@ -31,8 +33,10 @@ type DamagedError struct {
 	Remedy string
 }
 
+// Error gives path, cause and remedy in one line.
 func (e *DamagedError) Error() string {
 	return fmt.Sprintf("badgerstore: %s is damaged (%v): %s", e.Path, e.Cause, e.Remedy)
 }
 
+// Unwrap gives the cause.
 func (e *DamagedError) Unwrap() error { return e.Cause }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	badger "github.com/dgraph-io/badger/v4"
+
+	"github.com/warrenmq/warren/store"
 )
 
 // pace says when there is work for the maintenance.
@@ -29,6 +31,9 @@ var usualPace = pace{tick: time.Second, every: 512 * mib, quiet: 10}
 const (
 	// smallGarbage is how much must have been written for a quiet moment to be used.
 	smallGarbage = 64 << 10
+	// deleteWeight is what a deletion counts as, in octets written: what it deletes
+	// may be much larger than its key.
+	deleteWeight = 1 << 10
 	// discardRatio is how much of a value log file must be dead for the rest of
 	// it to be moved.
 	discardRatio = 0.5
@@ -50,7 +55,7 @@ const (
 type maintenance struct {
 	s       *Store
 	pace    pace
-	written atomic.Int64 // octets since the last round
+	written atomic.Int64 // octets since the last round, deletions at their weight
 	stopped chan struct{}
 	ended   chan struct{}
 	// flattened is what the directory occupied after the tree was last
@@ -76,14 +81,16 @@ func (m *maintenance) stop() {
 }
 
 // wrote counts what an Apply has written.
-func (m *maintenance) wrote(octets int64) { m.written.Add(octets) }
+func (m *maintenance) wrote(size batchSize) {
+	m.written.Add(size.total + size.deletes*deleteWeight)
+}
 
 func (m *maintenance) run() {
 	defer close(m.ended)
 	ticker := time.NewTicker(m.pace.tick)
 	defer ticker.Stop()
 	var seen int64
-	still := 0
+	still, since := 0, 0 // ticks without a write, and since the last round
 	for {
 		select {
 		case <-m.stopped:
@@ -91,15 +98,20 @@ func (m *maintenance) run() {
 		case <-ticker.C:
 		}
 		written := m.written.Load()
+		since++
 		if still++; written != seen {
 			seen, still = written, 0
 		}
-		if written < m.pace.every && (written < smallGarbage || still < m.pace.quiet) {
+		quiet := still >= m.pace.quiet && written >= smallGarbage
+		// Where room is short nothing but deletions is written, and who deletes
+		// waits for the room: that may be little, and need not be quiet.
+		short := since >= m.pace.quiet && written > 0 && m.short()
+		if written < m.pace.every && !quiet && !short {
 			continue
 		}
 		m.written.Add(-written)
-		err := m.round(still >= m.pace.quiet)
-		seen, still = m.written.Load(), 0
+		err := m.round(quiet || short)
+		seen, still, since = m.written.Load(), 0, 0
 		if err != nil && m.s.failure() == nil {
 			m.s.log.Warn("dead values could not be removed; it is tried again later", "dir", m.s.dir, "error", err)
 			m.written.Add(smallGarbage)
@@ -121,6 +133,9 @@ func (m *maintenance) stopping() bool {
 // nobody is kept waiting by it.
 func (m *maintenance) round(thorough bool) error {
 	begin := time.Now()
+	if !m.roomToCollect() {
+		return fmt.Errorf("badgerstore: collect %s: %w", m.s.dir, store.ErrNoSpace)
+	}
 	before, err := dirUsage(m.s.dir)
 	if err != nil {
 		return err
@@ -255,9 +270,16 @@ func (m *maintenance) settle() {
 	}
 }
 
-// roomToCollect says whether the rest of a file may be written anew. That is a
-// part of the reserve; without it a collection could fill the disk.
+// short says whether Apply refuses what does not give room back.
+func (m *maintenance) short() bool {
+	free, err := m.s.free(m.s.dir)
+	return err == nil && free < m.s.options.reserve()
+}
+
+// roomToCollect says whether the memtable may be filled up and the rest of a file
+// be written anew. That is a part of the reserve; without it a collection could fill
+// the disk.
 func (m *maintenance) roomToCollect() bool {
 	free, err := m.s.free(m.s.dir)
-	return err == nil && free >= minReserve()/2
+	return err == nil && free >= collectReserve()
 }

@@ -35,7 +35,8 @@ func TestDeletedValuesGiveTheirRoomBack(t *testing.T) {
 	value := make([]byte, mib)
 	random := rand.NewChaCha8([32]byte{2})
 	_, _ = random.Read(value)
-	const old, total, keep = 20, 300, 5
+	const old, keep = 20, 5
+	total := usuallyOr(120, 1000)
 	for i := range old {
 		require.NoError(t, s.Apply([]store.Change{{Key: key(-1 - i), Value: value}}))
 	}
@@ -105,7 +106,7 @@ func TestReadersDoNotNoticeTheMaintenance(t *testing.T) {
 			}
 		}
 	}()
-	for i := keys; i < 800; i++ {
+	for i := keys; i < usuallyOr(400, 4000); i++ {
 		require.NoError(t, s.Apply([]store.Change{{Key: key(i % keys), Value: value(i)}}))
 	}
 	close(done)

@@ -13,7 +13,8 @@ import (
 // exist or is empty.
 //
 // It refuses with an *OpenError a directory that another process has open, that
-// has a newer format, is no store, or may not be read and written; and with a
+// has a newer format, is no store, may not be read and written, or lies on a file
+// system that is all but full (store.ErrNoSpace); and with a
 // *DamagedError one in which something cannot be read, except at the end of a
 // log, where a crash may have left a part of a batch: that is cut off, counted
 // (Recovery) and logged. It checks all that before it writes anything.
@@ -39,6 +40,11 @@ func openPaced(dir string, o Options, p pace) (*Store, error) {
 	log := o.Logger
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
+	}
+	if !o.ReadOnly {
+		if err := checkOpenSpace(dir, o); err != nil {
+			return nil, err
+		}
 	}
 	if err := prepare(dir, o.ReadOnly); err != nil {
 		return nil, err

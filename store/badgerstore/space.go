@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -85,17 +86,52 @@ func (s *Store) checkSpace(changes []store.Change) error {
 		return fmt.Errorf("badgerstore: free space of %s: %w", s.dir, err)
 	}
 	reserve := s.options.reserve()
-	if free >= reserve || free >= reserve/2 && onlyDeletes(changes) {
+	if free >= reserve || free >= shrinkReserve(reserve) && onlyShrinks(changes) {
 		return nil
 	}
 	return fmt.Errorf("%w: %s has %d octets free, %d are kept in reserve", store.ErrNoSpace, s.dir, free, reserve)
 }
 
-func onlyDeletes(changes []store.Change) bool {
+// The reserve in quarters: how much must be left for what gives room back to pass,
+// for the maintenance to collect, and for a directory to be opened. Each covers what
+// may be written on the way to the next.
+func shrinkReserve(reserve int64) int64 { return reserve - reserve/4 }
+
+func collectReserve() int64 { return minReserve() / 2 }
+
+func (o Options) openReserve() int64 { return min(minReserve(), o.reserve()) / 4 }
+
+func onlyShrinks(changes []store.Change) bool {
 	for i := range changes {
-		if !changes[i].Delete {
+		if !changes[i].Delete && !changes[i].Shrinks {
 			return false
 		}
 	}
 	return true
+}
+
+// checkOpenSpace refuses to open a directory where badger would not find the room
+// for what it does when it opens: a page that it cannot get ends the process.
+func checkOpenSpace(dir string, o Options) error {
+	at := dir
+	for {
+		_, err := os.Stat(at)
+		if parent := filepath.Dir(at); errors.Is(err, fs.ErrNotExist) && parent != at {
+			at = parent
+			continue
+		}
+		break
+	}
+	free, err := freeSpace(at)
+	if err != nil {
+		return openFailed(dir, err)
+	}
+	if need := o.openReserve(); free < need {
+		return &OpenError{
+			Path: dir, Cause: store.ErrNoSpace,
+			Reason: fmt.Sprintf("its file system has %d octets free, and opening it may take %d", free, need),
+			Remedy: "make room there, or move the directory to a larger file system",
+		}
+	}
+	return nil
 }

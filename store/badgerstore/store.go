@@ -74,8 +74,9 @@ func (s *Store) Recovery() Recovery { return s.recovery }
 // Apply implements store.Store. One call is one transaction of badger's.
 //
 // It looks at the free space first and returns an error that wraps
-// store.ErrNoSpace if there is less than the reserve. Batches that only delete are
-// let through down to half of the reserve, since they are how space comes back.
+// store.ErrNoSpace if there is less than the reserve. Batches that only delete or
+// shrink are let through down to three quarters of the reserve, since they are how
+// space comes back.
 // A batch beyond Limits changes nothing and can be tried in smaller parts.
 func (s *Store) Apply(changes []store.Change) error {
 	if !s.users.Enter() {
@@ -103,13 +104,13 @@ func (s *Store) Apply(changes []store.Change) error {
 	if err := s.commit(changes, size); err != nil {
 		return s.fail(err)
 	}
-	s.maintenance.wrote(size.total)
+	s.maintenance.wrote(size)
 	return s.failure()
 }
 
 // batchSize is what the parts of a batch sum up to, in octets: its keys, all of it,
-// and what goes to badger's tree.
-type batchSize struct{ keys, total, tree int64 }
+// and what goes to badger's tree; and how many of its changes delete.
+type batchSize struct{ keys, total, tree, deletes int64 }
 
 // measure checks a batch against the limits.
 func (s *Store) measure(changes []store.Change) (batchSize, error) {
@@ -124,6 +125,7 @@ func (s *Store) measure(changes []store.Change) (batchSize, error) {
 		}
 		if changes[i].Delete {
 			value = 0
+			size.deletes++
 		}
 		size.keys += int64(key)
 		size.total += int64(key + value)

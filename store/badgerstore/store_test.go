@@ -19,6 +19,17 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// long has the tests use larger volumes and try more places: see docs/testing.md.
+var long = os.Getenv("BADGERSTORE_LONG") != ""
+
+// usuallyOr gives the one, or the other for a long run.
+func usuallyOr[T any](usual, other T) T {
+	if long {
+		return other
+	}
+	return usual
+}
+
 // open opens dir and closes the store when the test ends.
 func open(t testing.TB, dir string, o badgerstore.Options) *badgerstore.Store {
 	t.Helper()

@@ -81,6 +81,9 @@ func (s *Store) round(in inbox) {
 	for _, q := range in.dropped {
 		s.discard(q)
 	}
+	if s.noSpace {
+		g.relieve()
+	}
 	for _, r := range in.rewrites {
 		g.rewrite(r)
 	}
@@ -108,11 +111,11 @@ func (s *Store) round(in inbox) {
 	}
 	g.upkeep()
 	g.last = true
-	if in.retry && s.noSpace {
-		g.probe()
-	}
 	g.flush()
 	s.owe(in.definitions)
+	if in.retry && s.noSpace && g.failing == nil {
+		s.probe()
+	}
 	carry := g.failing != nil && s.failed == nil && !g.tooLarge && !g.atomsWritten
 	for _, q := range s.queues {
 		s.settle(q, carry)

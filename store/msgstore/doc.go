@@ -35,5 +35,7 @@
 // changes: appends are forgotten; definitions, removals and marks, and atoms as a
 // whole, stay pending in memory and are tried again with the next round, or when
 // Retry is called: definitions first, so that no message is durable before the
-// queue that it is in. Any other error is final.
+// queue that it is in. While the medium is full, removals are written on their own,
+// before anything that needs room, and what only removes or marks is
+// store.Change.Shrinks. Any other error is final.
 package msgstore

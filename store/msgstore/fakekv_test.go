@@ -22,6 +22,8 @@ type fakeKV struct {
 	before  func(n int) error
 	image   func(map[string][]byte)
 	written int64
+	// full has Apply refuse what does more than delete and shrink.
+	full bool
 	// gate, if set, is waited for by every Apply.
 	gate    chan struct{}
 	entered chan struct{} // told, if set, that an Apply waits for gate
@@ -60,6 +62,9 @@ func (kv *fakeKV) Apply(changes []store.Change) error {
 		if err := kv.before(kv.applies); err != nil {
 			return err
 		}
+	}
+	if kv.full && needsRoom(changes) {
+		return store.ErrNoSpace
 	}
 	if len(changes) > kv.limits.MaxChanges {
 		panic("too many changes")
@@ -122,6 +127,13 @@ func (kv *fakeKV) Scan(from, to []byte, keysOnly bool, each func(k, v []byte) er
 func (kv *fakeKV) Limits() store.Limits        { return kv.limits }
 func (kv *fakeKV) Space() (store.Space, error) { return store.Space{}, nil }
 func (kv *fakeKV) Close() error                { return nil }
+
+// setFull says whether the medium is full.
+func (kv *fakeKV) setFull(full bool) {
+	kv.mu.Lock()
+	defer kv.mu.Unlock()
+	kv.full = full
+}
 
 // count gives the number of keys that begin with prefix.
 func (kv *fakeKV) count(prefix byte) (n int) {

@@ -43,6 +43,7 @@ func (g *group) putStates() {
 			var value []byte
 			g.finalBuf, value = appendState(g.finalBuf, &st)
 			g.addFinal(func(b []byte) []byte { return appendEntryKey(b, keyState, d.q.id, p.id) }, value)
+			g.final[len(g.final)-1].Shrinks = true
 			continue
 		}
 		for part := range int(p.parts) {
@@ -201,12 +202,15 @@ func (g *group) succeed() {
 			return true
 		})
 	}
-	if s.noSpace && len(g.early)+len(g.final) > 0 {
-		s.noSpace = false
-		if s.opts.OnNoSpace != nil {
-			s.opts.OnNoSpace(nil)
-		}
+	if s.noSpace && (needsRoom(g.early) || needsRoom(g.final)) {
+		s.hasRoom()
 	}
+}
+
+// needsRoom reports whether there are changes that a medium with little room
+// refuses.
+func needsRoom(changes []store.Change) bool {
+	return slices.ContainsFunc(changes, func(c store.Change) bool { return !c.Delete && !c.Shrinks })
 }
 
 // count brings the weight of the dead up to date.
@@ -294,6 +298,38 @@ func (s *Store) fullUp(err error) {
 	s.noSpace = true
 	if s.opts.OnNoSpace != nil {
 		s.opts.OnNoSpace(err)
+	}
+}
+
+// hasRoom takes notice that the medium is not full any more.
+func (s *Store) hasRoom() {
+	s.noSpace = false
+	if s.opts.OnNoSpace != nil {
+		s.opts.OnNoSpace(nil)
+	}
+}
+
+// probe finds out whether the medium is still full, by writing what is there
+// already: there may be nothing else to write that would tell.
+func (s *Store) probe() {
+	switch err := s.kv.Apply([]store.Change{{Key: []byte{keyFormat}, Value: appendFormat(nil)}}); {
+	case err == nil:
+		s.hasRoom()
+	case !errors.Is(err, store.ErrNoSpace):
+		s.breakDown(err)
+	}
+}
+
+// relieve writes on their own the removals that failed and the deletions that wait,
+// while the medium is full: they give room back, and nothing that needs room may
+// take them down with it.
+func (g *group) relieve() {
+	for g.failing == nil {
+		g.upkeep()
+		if g.changes == 0 {
+			return
+		}
+		g.flush()
 	}
 }
 

@@ -212,15 +212,6 @@ func definitionKey(c *Definition) []byte { return append([]byte{keyDefinition, c
 
 func definitionSize(c *Definition) int64 { return int64(2 + len(c.Key) + len(c.Value)) }
 
-// probe sees that something is written, and be it what is there already: it is how
-// to find out that there is space again if nothing else is waiting for it.
-func (g *group) probe() {
-	if g.failing == nil && len(g.early)+len(g.final)+len(g.dirty) == 0 {
-		g.final = append(g.final, formatChange())
-		g.changes++
-	}
-}
-
 // run adds the ops of a queue between two positions.
 func (g *group) run(q *queue, from, to position) {
 	g.q = q

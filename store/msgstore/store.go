@@ -22,8 +22,8 @@ var ErrTooLarge = errors.New("msgstore: too many changes for one atom")
 type Options struct {
 	// OnError is told once of the error after which nothing is stored any more.
 	OnError func(error)
-	// OnNoSpace is told the error when the medium is full, and nil when a group
-	// was written after that.
+	// OnNoSpace is told the error when the medium is full, and nil when something
+	// that takes room was written after that.
 	OnNoSpace func(error)
 	// Readers is how many goroutines may read at once; 4 if it is 0. There are
 	// none while nothing is read.
@@ -225,9 +225,8 @@ func (s *Store) Failed() error {
 }
 
 // Retry tries again what could not be written for lack of space, and finds out
-// whether there is space again if there is nothing of that kind; Options.OnNoSpace
-// hears of it. Anything that is submitted does so as well; Retry is for a broker in
-// which all is quiet then.
+// whether there is space again, of which Options.OnNoSpace is told. Anything that is
+// submitted tries again as well; Retry is for a broker in which all is quiet.
 func (s *Store) Retry() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
