@@ -56,22 +56,29 @@ func (b *Broker) restore() error {
 }
 
 func (b *Broker) readKept() (*kept, error) {
-	k := &kept{vhosts: map[uint64]vhostRecord{}, leaving: map[string]vhostRecord{}, users: map[string]restoredUser{}}
-	err := b.ms.Definitions(func(kind byte, key, value []byte) error {
-		k.any = true
-		f := readRecord(value)
-		if err := k.take(kind, f); err != nil {
-			return err
-		}
-		if f.err != nil {
-			return fmt.Errorf("the definition %c %x is damaged: %w; restore the store from a backup", kind, key, f.err)
-		}
-		return nil
-	})
+	k := newKept()
+	err := b.ms.Definitions(k.read)
 	if err == nil && k.any && k.counter == 0 {
 		err = errors.New("there are definitions, but none that says which numbers were given out; restore the store from a backup")
 	}
 	return k, err
+}
+
+func newKept() *kept {
+	return &kept{vhosts: map[uint64]vhostRecord{}, leaving: map[string]vhostRecord{}, users: map[string]restoredUser{}}
+}
+
+// read takes one definition.
+func (k *kept) read(kind byte, key, value []byte) error {
+	k.any = true
+	f := readRecord(value)
+	if err := k.take(kind, f); err != nil {
+		return err
+	}
+	if f.err != nil {
+		return fmt.Errorf("the definition %c %x is damaged: %w; restore the store from a backup", kind, key, f.err)
+	}
+	return nil
 }
 
 func (k *kept) take(kind byte, f *fieldReader) error {

@@ -2,10 +2,14 @@
 // RabbitMQ.
 //
 //	warren [flags]
+//	warren store check DIR
+//	warren store backup DIR FILE
+//	warren store restore FILE DIR
 //
 // It serves until it gets SIGINT or SIGTERM, then closes its connections in
 // order. Its exit status is 0 after an orderly stop, 1 if it could not serve, and
-// 2 for flags that make no sense.
+// 2 for flags that make no sense. With store it looks after the data directory of a
+// broker that does not run.
 package main
 
 import (
@@ -19,6 +23,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -38,10 +43,35 @@ func main() {
 type config struct {
 	listen []string
 	data   string
-	users  []user
-	vhosts []string
-	level  slog.Level
-	format string
+	unsafe bool
+	// What the broker may take; 0 is its default.
+	freeDisk, memory size
+	queueMemory      queueMemory
+	users            []user
+	vhosts           []string
+	level            slog.Level
+	format           string
+}
+
+// queueMemory is the flag for warren.Options.QueueMemory: MESSAGES,SIZE.
+type queueMemory struct {
+	messages int
+	octets   int64
+}
+
+func (q *queueMemory) String() string { return "" }
+
+func (q *queueMemory) Set(text string) error {
+	messages, octets, _ := strings.Cut(text, ",")
+	n, err := strconv.Atoi(messages)
+	if err == nil && n > 0 {
+		q.messages = n
+		q.octets, err = parseSize(octets)
+	}
+	if err != nil || n <= 0 {
+		return errors.New("not MESSAGES,SIZE such as 8192,8MiB")
+	}
+	return nil
 }
 
 type user struct{ name, password string }
@@ -55,8 +85,12 @@ const (
 // stopWait is how long clients may take to answer when the broker stops.
 const stopWait = 5 * time.Second
 
-// run is main with everything that is the process's own given to it.
+// run is main with everything that is the process's own given to it, save for the
+// standard input, which only warren store restore reads.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "store" {
+		return runStore(args[1:], os.Stdin, stdout, stderr)
+	}
 	cfg, err := parse(args, stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -85,6 +119,10 @@ func parse(args []string, stderr io.Writer) (config, error) {
 		return nil
 	})
 	fs.StringVar(&cfg.data, "data", defaultData(), "keep what is durable in `DIR`; \"\" keeps everything in memory only")
+	fs.BoolVar(&cfg.unsafe, "unsafe-no-fsync", false, "UNSAFE: do not sync what is written to -data; a crash of the machine or a loss of power loses confirmed messages and may damage the rest, a crash of warren alone does not; faster where syncing is slow")
+	fs.Var(&cfg.freeDisk, "free-disk-limit", "block publishers while less than `SIZE` is free for -data, beside about 140 MiB in reserve (default 50MB)")
+	fs.Var(&cfg.queueMemory, "queue-memory", "keep up to `MESSAGES,SIZE` of each durable queue in memory, up to three times that while it is busy, and the rest in -data only (default 8192,8MiB)")
+	fs.Var(&cfg.memory, "memory-limit", "block publishers while more than `SIZE` of memory is in use, garbage not counted (default no limit)")
 	fs.Func("user", "add a user `NAME:PASSWORD` with all rights in all virtual hosts; may be repeated, replaces guest (default guest:guest, from this machine only)", func(s string) error {
 		name, password, ok := strings.Cut(s, ":")
 		if !ok || name == "" || password == "" {
@@ -113,7 +151,7 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	})
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(stderr, "Usage: warren [flags]\n\nServes AMQP 0-9-1 until SIGINT or SIGTERM.\n\nFlags:")
+			fmt.Fprintln(stderr, "Usage: warren [flags]\n       warren store COMMAND ...\n\nServes AMQP 0-9-1 until SIGINT or SIGTERM. \"warren store -h\" tells about checks and\nbackups of the data. Sizes are in octets, or with a unit: 512MiB, 2GB.\n\nFlags:")
 			fs.SetOutput(stderr)
 			fs.PrintDefaults()
 		}
@@ -133,11 +171,15 @@ func parse(args []string, stderr io.Writer) (config, error) {
 
 // open makes the broker, on its data if it has any.
 func open(cfg config, log *slog.Logger) (*warren.Broker, error) {
-	o := warren.Options{Logger: log, NoDefaultUser: len(cfg.users) > 0}
+	o := warren.Options{
+		Logger: log, NoDefaultUser: len(cfg.users) > 0,
+		MemoryLimit: int64(cfg.memory), FreeDiskLimit: int64(cfg.freeDisk),
+	}
+	o.QueueMemory.Messages, o.QueueMemory.Octets = cfg.queueMemory.messages, cfg.queueMemory.octets
 	if cfg.data == "" {
 		return warren.New(o)
 	}
-	s, err := badgerstore.Open(cfg.data, badgerstore.Options{Logger: log})
+	s, err := badgerstore.Open(cfg.data, badgerstore.Options{Logger: log, Unsafe: cfg.unsafe})
 	if err != nil {
 		return nil, err
 	}
@@ -250,6 +292,9 @@ func announce(w io.Writer, cfg config, b *warren.Broker, listeners []net.Listene
 	} else {
 		fmt.Fprintf(w, "Warren %s: AMQP 0-9-1\n", warren.Version())
 		fmt.Fprintf(w, "  data           %s\n", cfg.data)
+		if cfg.unsafe {
+			fmt.Fprintln(w, "  UNSAFE         nothing is synced: a crash of the machine loses confirmed messages")
+		}
 	}
 	for _, l := range listeners {
 		fmt.Fprintf(w, "  listening on   %s\n", l.Addr())

@@ -124,6 +124,10 @@ func TestBadFlagsGetOneClearLine(t *testing.T) {
 		{"-user :secret", `invalid value ":secret" for flag -user: not NAME:PASSWORD`},
 		{"-user ann:", `invalid value "ann:" for flag -user: not NAME:PASSWORD`},
 		{"-vhost=", `invalid value "" for flag -vhost: an empty name`},
+		{"-memory-limit 5Mb", `invalid value "5Mb" for flag -memory-limit: not a size such as 512MiB or 2GB`},
+		{"-free-disk-limit 0", `invalid value "0" for flag -free-disk-limit: not a size such as 512MiB or 2GB`},
+		{"-queue-memory 100", `invalid value "100" for flag -queue-memory: not MESSAGES,SIZE such as 8192,8MiB`},
+		{"-queue-memory 0,1MiB", `invalid value "0,1MiB" for flag -queue-memory: not MESSAGES,SIZE such as 8192,8MiB`},
 		{"-log-level loud", `invalid value "loud" for flag -log-level: slog: level string "loud": unknown name`},
 		{"-log-format xml", `invalid value "xml" for flag -log-format: neither text nor json`},
 		{"-user ann:a -user ann:b", `invalid value "ann:b" for flag -user: ann is named twice`},
@@ -146,7 +150,7 @@ func TestHelp(t *testing.T) {
 		require.Equal(t, 0, run(t.Context(), []string{flag}, &stdout, &stderr))
 		help := stdout.String() + stderr.String()
 		require.Contains(t, help, "Usage: warren [flags]")
-		for _, name := range []string{"-listen HOST:PORT", "-data DIR", "-user NAME:PASSWORD", "-vhost NAME", "-log-level LEVEL", "-log-format FORMAT"} {
+		for _, name := range []string{"-listen HOST:PORT", "-data DIR", "-user NAME:PASSWORD", "-vhost NAME", "-log-level LEVEL", "-log-format FORMAT", "-unsafe-no-fsync", "-free-disk-limit SIZE", "-queue-memory MESSAGES,SIZE", "-memory-limit SIZE"} {
 			require.Contains(t, help, "\n  "+name)
 		}
 	}

@@ -17,6 +17,8 @@ const (
 	// format is the version of what is in the directory. It changes when an older
 	// Warren would misread what a newer one writes.
 	format = 1
+	// lockFile is badger's, where it locks by a file.
+	lockFile = "LOCK"
 	// newFormatFile begins the name of a format file that is being written.
 	newFormatFile = formatFile + ".new"
 )

@@ -28,6 +28,23 @@ func inUse(dir string, readOnly bool) (bool, error) {
 	return false, err
 }
 
+// lock takes badger's lock, for itself alone, until unlock is called. used says that
+// somebody else has it.
+func lock(dir string) (used bool, unlock func() error, err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return false, nil, err
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	switch {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		return true, nil, f.Close()
+	case err != nil:
+		return false, nil, errors.Join(err, f.Close())
+	}
+	return false, f.Close, nil
+}
+
 // syncDir makes the names in a directory durable.
 func syncDir(dir string) error {
 	f, err := os.Open(dir)

@@ -140,10 +140,11 @@ func (m *maintenance) round(thorough bool) error {
 	if err != nil {
 		return err
 	}
-	if err := m.flush(); err != nil {
+	full, err := m.flush()
+	if err != nil {
 		return err
 	}
-	m.settle()
+	m.settle(full)
 	if thorough || before > flattenFactor*m.flattened+flattenSlack {
 		if err := m.s.db.Flatten(1); err != nil {
 			m.s.log.Debug("the tree was not compacted as a whole", "dir", m.s.dir, "error", err)
@@ -186,27 +187,29 @@ func (m *maintenance) collect() error {
 }
 
 // flush has badger write its memtable to a table by filling it up: there is no
-// other way that does not stop readers and writers. It writes 16 MiB at the most.
-func (m *maintenance) flush() error {
+// other way that does not stop readers and writers. It writes 16 MiB at the most, and
+// gives the name of the log of that memtable, which badger removes when the table is
+// there.
+func (m *maintenance) flush() (full string, err error) {
 	newest, err := m.newestMemLog()
 	if err != nil {
-		return err
+		return newest, err
 	}
 	value := make([]byte, threshold-1)
 	const perBatch = transaction / 2 / (threshold + changeOverhead)
 	for range memTable/threshold/perBatch + 2 {
 		if m.stopping() {
-			return nil
+			return newest, nil
 		}
 		if err := m.pad(value, perBatch); err != nil {
-			return err
+			return newest, err
 		}
 		now, err := m.newestMemLog()
 		if err != nil || now != newest {
-			return err
+			return newest, err
 		}
 	}
-	return nil
+	return newest, nil
 }
 
 // pad writes one batch of padding.
@@ -245,21 +248,14 @@ func (m *maintenance) newestMemLog() (string, error) {
 	return newest, nil
 }
 
-// settle waits until no table is left in the first level.
-func (m *maintenance) settle() {
+// settle waits until a full memtable has become a table and no table is left in the
+// first level.
+func (m *maintenance) settle(full string) {
 	poll := time.NewTicker(settlePoll)
 	defer poll.Stop()
 	late := time.NewTimer(settleTime)
 	defer late.Stop()
-	// The table that flush caused may not be there yet.
-	for range 10 {
-		select {
-		case <-m.stopped:
-			return
-		case <-poll.C:
-		}
-	}
-	for m.s.db.Levels()[0].NumTables > 0 {
+	for m.exists(full) || m.s.db.Levels()[0].NumTables > 0 {
 		select {
 		case <-m.stopped:
 			return
@@ -268,6 +264,11 @@ func (m *maintenance) settle() {
 		case <-poll.C:
 		}
 	}
+}
+
+func (m *maintenance) exists(name string) bool {
+	_, err := os.Stat(filepath.Join(m.s.dir, name))
+	return err == nil
 }
 
 // short says whether Apply refuses what does not give room back.

@@ -31,7 +31,7 @@ func openPaced(dir string, o Options, p pace) (*Store, error) {
 		return nil, &OpenError{Reason: "the name of the directory is empty", Remedy: "name a directory"}
 	}
 	if o.ReadOnly && runtime.GOOS == "windows" {
-		return nil, &OpenError{Path: dir, Reason: "reading only is not possible on Windows", Remedy: "open it for writing"}
+		return nil, &OpenError{Path: dir, Reason: "reading only is not possible on Windows", Cause: ErrNeedsWriting, Remedy: "open it for writing"}
 	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -85,8 +85,8 @@ func (s *Store) openBadger() error {
 	}
 	if s.options.ReadOnly && logs.unfinished {
 		return &OpenError{
-			Path: s.dir, Reason: "it was not closed in an orderly way",
-			Remedy: "open it for writing once, or open a copy for writing",
+			Path: s.dir, Reason: "it was not closed in an orderly way", Cause: ErrNeedsWriting,
+			Remedy: "open it for writing once, or open a copy (Copy) for writing",
 		}
 	}
 	if err := logs.giveLength(o.MemTableSize); err != nil {

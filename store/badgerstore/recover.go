@@ -1,6 +1,7 @@
 package badgerstore
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
 // Recovery is what Open found of work that a process did not finish.
@@ -145,15 +145,15 @@ func contentEnd(path string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	buf := make([]byte, 1<<16)
+	buf, zeros := make([]byte, 1<<16), make([]byte, 1<<16)
 	for end := info.Size(); end > 0; {
 		begin := max(0, end-int64(len(buf)))
 		part := buf[:end-begin]
 		if _, err := f.ReadAt(part, begin); err != nil {
 			return 0, err
 		}
-		if text := strings.TrimRight(string(part), "\x00"); text != "" {
-			return begin + int64(len(text)), nil
+		if !bytes.Equal(part, zeros[:len(part)]) {
+			return begin + int64(len(bytes.TrimRight(part, "\x00"))), nil
 		}
 		end = begin
 	}

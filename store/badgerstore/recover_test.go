@@ -1,6 +1,7 @@
 package badgerstore_test
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -37,7 +38,7 @@ func newest(t testing.TB, dir, pattern string) string {
 }
 
 // contentEnd finds the end of what was written to a file that badger made longer.
-func contentEnd(data []byte) int { return len(strings.TrimRight(string(data), "\x00")) }
+func contentEnd(data []byte) int { return len(bytes.TrimRight(data, "\x00")) }
 
 // requireBatches expects the first n batches of crashed, and none else.
 func requireBatches(t testing.TB, s store.Store, n int) {

@@ -17,6 +17,9 @@ import (
 var (
 	// ErrClosed is what the methods return after Close.
 	ErrClosed = errors.New("badgerstore: the store is closed")
+	// ErrNeedsWriting is what Open returns, in an *OpenError, for a directory that
+	// cannot be opened with Options.ReadOnly: after a crash, or on Windows.
+	ErrNeedsWriting = errors.New("it can be opened for writing only")
 	// ErrReadOnly is what Apply returns when the store was opened with
 	// Options.ReadOnly.
 	ErrReadOnly = errors.New("badgerstore: the store is open for reading only")

@@ -1,6 +1,7 @@
 package badgerstore_test
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -112,7 +113,7 @@ func copyFile(t testing.TB, from, to string) {
 	buf, zeros := make([]byte, 1<<16), make([]byte, 1<<16)
 	for at := int64(0); ; {
 		n, err := in.ReadAt(buf, at)
-		if string(buf[:n]) != string(zeros[:n]) {
+		if !bytes.Equal(buf[:n], zeros[:n]) {
 			_, err := out.WriteAt(buf[:n], at)
 			require.NoError(t, err)
 		}

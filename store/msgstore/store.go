@@ -196,7 +196,12 @@ func (s *Store) Define(changes []Definition, done func(error)) {
 // Definitions calls each for every durable definition, by kind and key. The
 // slices are valid during the call only.
 func (s *Store) Definitions(each func(kind byte, key, value []byte) error) error {
-	return s.kv.Scan([]byte{keyDefinition}, after(keyDefinition), false, func(k, v []byte) error {
+	return Definitions(s.kv, each)
+}
+
+// Definitions is Store.Definitions for a kv that no Store is open on, as for Check.
+func Definitions(kv store.Store, each func(kind byte, key, value []byte) error) error {
+	return kv.Scan([]byte{keyDefinition}, after(keyDefinition), false, func(k, v []byte) error {
 		if len(k) < 2 {
 			return fmt.Errorf("msgstore: key %x: %w", k, damaged("a definition without a kind"))
 		}
