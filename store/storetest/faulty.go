@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/warrenmq/warren/store"
@@ -46,7 +47,8 @@ func (f *Faulty) FailApply(n int, err error, written bool) {
 }
 
 // SetSpace makes Space return sp, and Apply fail with store.ErrNoSpace while
-// sp.Free is below sp.Reserve. Nil gives the word back to the store.
+// sp.Free is below sp.Reserve, save for what only deletes and shrinks, which passes
+// down to three quarters of it. Nil gives the word back to the store.
 func (f *Faulty) SetSpace(sp *store.Space) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -86,7 +88,7 @@ func (f *Faulty) Applied() int {
 
 // Apply implements store.Store.
 func (f *Faulty) Apply(changes []store.Change) error {
-	written, err := f.next()
+	written, err := f.next(changes)
 	if err == nil {
 		return f.Store.Apply(changes)
 	}
@@ -99,7 +101,7 @@ func (f *Faulty) Apply(changes []store.Change) error {
 }
 
 // next waits for Hold to end and says whether this Apply fails.
-func (f *Faulty) next() (written bool, err error) {
+func (f *Faulty) next(changes []store.Change) (written bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.applied++
@@ -118,11 +120,14 @@ func (f *Faulty) next() (written bool, err error) {
 			f.failed = f.failErr
 		}
 		return f.after, f.failErr
-	case f.space != nil && f.space.Free < f.space.Reserve:
+	case f.space != nil && f.space.Free < f.space.Reserve &&
+		(f.space.Free < f.space.Reserve-f.space.Reserve/4 || slices.ContainsFunc(changes, needsRoom)):
 		return false, fmt.Errorf("%w: %d octets are free, %d are kept in reserve", store.ErrNoSpace, f.space.Free, f.space.Reserve)
 	}
 	return false, nil
 }
+
+func needsRoom(c store.Change) bool { return !c.Delete && !c.Shrinks }
 
 // Space implements store.Store.
 func (f *Faulty) Space() (store.Space, error) {
