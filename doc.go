@@ -14,9 +14,11 @@
 //
 // All of them reach the same virtual hosts, exchanges and queues. A broker starts no
 // goroutine that outlives it, keeps no global state, logs nothing unless
-// Options.Logger is set, and any number of them can live in one process. Everything
-// is kept in memory and gone with the broker: a store for what is durable is not
-// there yet.
+// Options.Logger is set, and any number of them can live in one process.
+//
+// Without Options.Store everything is kept in memory and gone with the broker. With
+// one, such as store/badgerstore, what is durable survives restarts and crashes, and a
+// persistent message is confirmed when it is on the disk.
 //
 // How it behaves is RabbitMQ 3.10's contract, down to reply codes and texts;
 // docs/architecture.md says how it is built. Comments that name a "contract" and a

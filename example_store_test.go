@@ -17,7 +17,7 @@ func durable(dir string) *warren.Broker {
 	if err != nil {
 		log.Fatal(err)
 	}
-	b, err := warren.New(warren.Options{Store: s})
+	b, err := warren.New(warren.Options{Store: s}) // the broker closes the store
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -60,17 +60,24 @@ type Options struct {
 	// nil, nobody if empty and not nil.
 	LoopbackUsers []string
 	// Store keeps what is durable; nil keeps nothing, and everything is in memory.
-	// The broker closes it. See store/badgerstore.
+	// The broker closes it when it ends; after an error of New it is still the
+	// caller's. See store/badgerstore. With it a confirm, and the answer to a declare or delete of
+	// something durable, waits for the disk: one fsync, which many share that are
+	// under way at a time.
 	Store store.Store
 	// OnStoreError is told the error after which Store keeps nothing any more, once
 	// and on a goroutine of its own; see Broker.Health. It may close the broker.
 	OnStoreError func(error)
-	// QueueMemory is how much of its messages each durable queue keeps in memory;
-	// what is beyond waits in the Store. 8192 messages and 8 MiB where zero.
+	// QueueMemory is how much of its messages each durable queue keeps in memory, with
+	// a Store; what is beyond waits there. 8192 messages and 8 MiB where zero. A busy
+	// queue takes up to three times that, so that it costs memory by the number of
+	// queues that are long; small ones have consumers of long queues wait for the
+	// disk.
 	QueueMemory queue.Bounds
 	// FreeDiskLimit is how many octets must be free on the Store's medium, beside
 	// what it keeps in reserve, for publishers not to be blocked: 50 MB if 0, as in
-	// RabbitMQ.
+	// RabbitMQ (contract 07 §5). It is looked at every 10 s, and up to every 0.1 s as
+	// it gets short.
 	FreeDiskLimit int64
 	// NoDefaultUser leaves out the user guest. Clients can then come in only as users
 	// whom the program adds with Broker.Auth.

@@ -90,7 +90,8 @@ func importsOf(code string) string {
 	var b strings.Builder
 	for name, path := range map[string]string{
 		"amqp": "github.com/rabbitmq/amqp091-go", "net": "net", "testing": "testing",
-		"warren": "github.com/warrenmq/warren",
+		"warren": "github.com/warrenmq/warren", "errors": "errors",
+		"badgerstore": "github.com/warrenmq/warren/store/badgerstore",
 	} {
 		if strings.Contains(code, name+".") {
 			fmt.Fprintf(&b, "import %s %q\n", name, path)
@@ -120,7 +121,7 @@ func TestTheCodeInTheReadmeBuilds(t *testing.T) {
 		overlay[filepath.Join(root, dir, name)] = file
 		builds = append(builds, append(build, "./"+dir))
 	}
-	require.Len(t, builds, 4)
+	require.Len(t, builds, 5)
 	require.Equal(t, strings.Count(raw, "```go\n")+strings.Count(raw, "```sh\n"), strings.Count(raw, "```")/2, "a block of neither Go nor commands")
 	program := filepath.Join(t.TempDir(), "program")
 	list, err := json.Marshal(map[string]any{"Replace": overlay})
