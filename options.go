@@ -155,7 +155,7 @@ func serverProperties() message.Table {
 	capabilities := message.Table{}
 	for _, c := range []string{
 		"authentication_failure_close", "basic.nack", "connection.blocked", "consumer_cancel_notify",
-		"exchange_exchange_bindings", "per_consumer_qos", "publisher_confirms",
+		"direct_reply_to", "exchange_exchange_bindings", "per_consumer_qos", "publisher_confirms",
 	} {
 		capabilities = append(capabilities, message.Field{Name: c, Value: true})
 	}

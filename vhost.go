@@ -22,6 +22,7 @@ type vhost struct {
 	b         *Broker
 	exchanges *exchange.Topology
 	queues    atomic.Pointer[pmap.Map[string, *exchange.Destination]]
+	replies   channel.Replies
 
 	mu        sync.Mutex // guards changes of queues and what follows
 	exclusive map[uint64]map[*queue.Host]struct{}
@@ -54,6 +55,7 @@ func (v *vhost) Name() string                  { return v.name }
 func (v *vhost) Exchanges() *exchange.Topology { return v.exchanges }
 func (v *vhost) QueueTypes() *queue.Types      { return v.b.queueTypes }
 func (v *vhost) Watcher() channel.Watcher      { return watch{v.b, v} }
+func (v *vhost) Replies() *channel.Replies     { return &v.replies }
 
 func (v *vhost) Queue(name string) (*queue.Host, bool) {
 	d, ok := v.queues.Load().Get(name)

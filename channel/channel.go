@@ -2,6 +2,7 @@ package channel
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/warrenmq/warren/auth"
 	"github.com/warrenmq/warren/confirm"
@@ -31,6 +32,8 @@ type VHost interface {
 	// Settled waits until everything that was declared, bound, unbound or deleted
 	// before is durable, as far as it is to be, and gives the error if it is not.
 	Settled() error
+	// Replies are its channels that take direct replies; always the same.
+	Replies() *Replies
 	// Watcher hears of the channels in it; nil if nobody does.
 	Watcher() Watcher
 }
@@ -104,6 +107,9 @@ type Channel struct {
 	confirms *confirm.Tracker
 	window   *limiter.Window
 	global   limiter.Prefetch
+	// replies is the consumer of direct replies, nil without one. The goroutine that
+	// calls the methods changes it.
+	replies atomic.Pointer[replyConsumer]
 
 	// What follows belongs to the goroutine that calls the methods.
 	lastQueue string // the queue declared last, for the empty queue name
@@ -124,6 +130,7 @@ type Channel struct {
 	consumers map[string]*consumer
 	dropped   int         // see Dropped
 	waiting   []*consumer // those the window or the global prefetch refused
+	pace      pace
 }
 
 // New opens a channel, and tells the virtual host's watcher. Its owner ends it with
@@ -231,6 +238,7 @@ func (ch *Channel) CloseBecause(why reply.Reason) {
 	ch.consumers = nil
 	ch.takeWaiting()
 	ch.mu.Unlock()
+	ch.endReplies()
 	ch.confirms.Close()
 	for _, c := range consumers {
 		c.host.Cancel(c.id)

@@ -139,6 +139,9 @@ func (ch *Channel) Written(cost int) {
 	if ch.window.Release(cost) {
 		ch.resume()
 	}
+	if ch.pace.behind.Load() {
+		ch.catchUp()
+	}
 }
 
 // resume lets the queues of waiting consumers try again.
@@ -209,13 +212,17 @@ type Consume struct {
 	// set; NoPrefetch is none.
 	Prefetch  int
 	Arguments message.Table
+	// UniqueTag refuses the tag of the consumer of direct replies like that of any
+	// other, for clients that know a consumer by its tag. RabbitMQ lets the two share it.
+	UniqueTag bool
 }
 
 // NoPrefetch is the Prefetch of a consumer without a limit.
 const NoPrefetch = -1
 
 // Consume adds a consumer. ok is called with its tag before its first delivery,
-// possibly on another goroutine but before Consume returns.
+// possibly on another goroutine but before Consume returns. From the pseudo-queue of
+// direct reply-to it gets direct replies; a channel has one such consumer.
 func (ch *Channel) Consume(c Consume, ok func(tag string)) error {
 	ch.flush()
 	if err := ch.interceptConsume(&c); err != nil {
@@ -225,11 +232,14 @@ func (ch *Channel) Consume(c Consume, ok func(tag string)) error {
 	ch.mu.Lock()
 	taken := ch.consumers[c.Tag] != nil
 	ch.mu.Unlock()
+	if rc := ch.replies.Load(); rc != nil && c.UniqueTag && name != directReply {
+		taken = taken || rc.tag == c.Tag
+	}
 	if taken {
 		return reply.Errorf(reply.NotAllowed, "attempt to reuse consumer tag '%s'", c.Tag)
 	}
-	if name == replyTo {
-		return reply.Errorf(reply.NotImplemented, "direct reply-to: consuming from '%s'", replyTo)
+	if name == directReply {
+		return ch.consumeReplies(c, ok)
 	}
 	if err := ch.mayReadQueue(name); err != nil {
 		return err
@@ -301,6 +311,9 @@ func (ch *Channel) CancelAndRequeue(tag string) error {
 // An unknown tag is fine.
 func (ch *Channel) Cancel(tag string) error {
 	ch.flush()
+	if ch.cancelReplies(tag) {
+		return nil
+	}
 	ch.mu.Lock()
 	c := ch.consumers[tag]
 	delete(ch.consumers, tag)

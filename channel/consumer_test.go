@@ -35,7 +35,11 @@ func TestConsumeChecksInOrder(t *testing.T) {
 		{name: "a tag in use, for direct reply-to", do: twice(channel.Consume{Queue: "amq.rabbitmq.reply-to", Tag: "t"}),
 			want: "NOT_ALLOWED - attempt to reuse consumer tag 't'"},
 		{name: "direct reply-to, whatever the rights", rights: []string{"", "", ""}, do: consume(channel.Consume{Queue: "amq.rabbitmq.reply-to"}),
-			want: "NOT_IMPLEMENTED - direct reply-to: consuming from 'amq.rabbitmq.reply-to'"},
+			want: "PRECONDITION_FAILED - reply consumer cannot acknowledge"},
+		{name: "direct reply-to twice", rights: []string{"", "", ""}, do: func(c *client) error {
+			c.consume(channel.Consume{Queue: directReply, NoAck: true, Tag: "t"})
+			return c.tryConsume(channel.Consume{Queue: directReply, NoAck: true, Tag: "t"})
+		}, want: "PRECONDITION_FAILED - reply consumer already set"},
 		{name: "the right to read", rights: []string{".*", ".*", ""}, do: consume(channel.Consume{Queue: "q"}), want: noAccess("queue", "q")},
 		{name: "no queue", do: consume(channel.Consume{Queue: "q", Arguments: badArgs}), want: "NOT_FOUND - no queue 'q' in vhost 'v'"},
 		{name: "exclusive to another connection", given: exclusiveQueue, do: consume(channel.Consume{Queue: "q", Arguments: badArgs}), want: locked},

@@ -10,9 +10,6 @@ import (
 	"github.com/warrenmq/warren/store"
 )
 
-// replyTo is the pseudo-queue of direct reply-to.
-const replyTo = "amq.rabbitmq.reply-to"
-
 // Publish is basic.publish with its content.
 type Publish struct {
 	// Exchange and RoutingKey are only read during the call.
@@ -62,6 +59,9 @@ func (ch *Channel) Publish(p *Publish) error {
 		ch.drop(p)
 		return nil
 	case ch.tx != nil:
+		if rt.reply { // no transaction holds it back (contract 06 §8)
+			ch.sendReplies(p.Msg, rt)
+		}
 		ch.tx.publish(ch, p, rt)
 		return nil
 	}
@@ -74,6 +74,9 @@ func (ch *Channel) Publish(p *Publish) error {
 		ref = message.PublishRef{By: ch.confirms, Seq: ch.seq}
 	}
 	ch.returnUnroutable(p.Msg, rt.hosts, p.Mandatory)
+	if rt.reply { // returned all the same: it has no queue
+		ch.sendReplies(p.Msg, rt)
+	}
 	switch {
 	case p.Confirm != nil:
 		p.Confirm.Routed(len(rt.hosts))
@@ -135,6 +138,11 @@ func (ch *Channel) checkPublish(p *Publish) (*route, error) {
 		return nil, err
 	}
 	p.Msg.SetAttributes(info.persistent, info.priority)
+	if info.request {
+		if err := ch.setReplyAddress(p); err != nil {
+			return nil, err
+		}
+	}
 	switch {
 	case info.extraKeys:
 		more, err := senderSelected(p)
@@ -154,6 +162,7 @@ type inspected struct {
 	persistent bool
 	priority   uint8
 	extraKeys  bool // the headers name CC or BCC
+	request    bool // reply-to is to be replaced by the channel's address
 }
 
 // inspector looks into the properties of publishes. Publishers mostly send the
@@ -173,7 +182,8 @@ func (in *inspector) inspect(ch *Channel, props []byte) (inspected, error) {
 	if err := message.ScanProperties(props, s); err != nil {
 		return inspected{}, &reply.Error{Code: reply.InternalError, NoMethod: true}
 	}
-	if s.HasReplyTo && string(s.ReplyTo) == replyTo {
+	request := s.HasReplyTo && string(s.ReplyTo) == directReply
+	if request && ch.replies.Load() == nil {
 		return inspected{}, reply.Errorf(reply.PreconditionFailed, "fast reply consumer does not exist")
 	}
 	if s.HasUserID && !ch.Impersonator && string(s.UserID) != ch.User {
@@ -185,7 +195,7 @@ func (in *inspector) inspect(ch *Channel, props []byte) (inspected, error) {
 			return inspected{}, err
 		}
 	}
-	info := inspected{priority: s.Priority, persistent: s.DeliveryMode == 2}
+	info := inspected{priority: s.Priority, persistent: s.DeliveryMode == 2, request: request}
 	for _, name := range [...]string{"CC", "BCC"} {
 		v, ok, err := message.FindField(s.Headers, name)
 		if err != nil {
@@ -207,7 +217,7 @@ func (in *inspector) inspect(ch *Channel, props []byte) (inspected, error) {
 	if s.HasExpiration {
 		return inspected{}, reply.Errorf(reply.NotImplemented, "expiration: per-message TTL")
 	}
-	if len(props) <= maxInspected {
+	if len(props) <= maxInspected && !request { // which is looked at each time
 		in.last, in.info = append(in.last[:0], props...), info
 	}
 	return info, nil
@@ -246,14 +256,19 @@ func senderSelected(p *Publish) (more []string, err error) {
 		return more, nil
 	}
 	props.Headers = headers
+	return more, p.setProperties(props)
+}
+
+// setProperties replaces the message by one with other properties.
+func (p *Publish) setProperties(props message.Properties) error {
 	raw, err := props.Append(nil)
 	if err != nil {
-		return nil, fmt.Errorf("encode the properties without BCC: %w", err)
+		return fmt.Errorf("encode the properties anew: %w", err)
 	}
 	old := p.Msg
 	p.Msg = message.New("", "", raw, old.Size())
 	p.Msg.AppendBody(old.Body())
 	p.Msg.SetAttributes(old.Persistent(), old.Priority())
 	old.Release()
-	return more, nil
+	return nil
 }

@@ -35,8 +35,8 @@ func (ch *Channel) DeclareQueue(d QueueDeclare) (QueueInfo, error) {
 		return QueueInfo{}, err
 	}
 	name := stripped(d.Name)
-	if strings.HasPrefix(name, replyTo) {
-		return QueueInfo{}, reply.Errorf(reply.NotImplemented, "direct reply-to: declaring '%s'", name)
+	if strings.HasPrefix(d.Name, directReply) { // as it came, like RabbitMQ
+		return ch.declareReplies(name)
 	}
 	if d.Passive {
 		h, err := ch.queue(name)

@@ -107,7 +107,7 @@ func TestQueueDeclareChecksInOrder(t *testing.T) {
 			want: "NOT_IMPLEMENTED - x-message-ttl for queue 'q' in vhost 'v'"},
 		{name: "direct reply-to",
 			do:   declare(Q{Name: "amq.rabbitmq.reply-to.x", Passive: true}),
-			want: "NOT_IMPLEMENTED - direct reply-to: declaring 'amq.rabbitmq.reply-to.x'"},
+			want: "NOT_FOUND - no queue 'amq.rabbitmq.reply-to.x' in vhost 'v'"},
 		{name: "unknown arguments", do: declare(Q{Name: "q", Arguments: args("x-whatever", int32(1))})},
 		{name: "only the right to configure", rights: []string{"^q$", "", ""}, do: declare(Q{Name: "q"})},
 	})

@@ -1,6 +1,8 @@
 package channel
 
 import (
+	"slices"
+
 	"github.com/warrenmq/warren/exchange"
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/queue"
@@ -36,6 +38,7 @@ type knownExchange struct {
 type route struct {
 	key   string
 	more  []string // further keys of the message, by CC and BCC
+	reply bool     // a key may be the address of a direct reply
 	hosts []*queue.Host
 }
 
@@ -100,6 +103,7 @@ func (ch *Channel) route(k *knownExchange, m *message.Message, keys ...string) *
 		rt = &route{hosts: make([]*queue.Host, 0, len(found))}
 	}
 	rt.key, rt.more, rt.hosts = keys[0], keys[1:], rt.hosts[:0]
+	rt.reply = k.name == "" && slices.ContainsFunc(keys, isReplyAddress)
 	for _, d := range found {
 		rt.hosts = append(rt.hosts, d.Target.(*queue.Host))
 	}

@@ -133,6 +133,7 @@ type vhost struct {
 	types     *queue.Types
 	watcher   channel.Watcher // may be nil
 	running   sync.WaitGroup
+	replies   channel.Replies
 
 	mu     sync.RWMutex
 	limit  int // of queues; negative is none
@@ -145,6 +146,8 @@ func (v *vhost) QueueTypes() *queue.Types      { return v.types }
 
 func (v *vhost) Watcher() channel.Watcher { return v.watcher }
 func (v *vhost) Settled() error           { return nil }
+
+func (v *vhost) Replies() *channel.Replies { return &v.replies }
 
 func (v *vhost) destination(name string) *exchange.Destination {
 	v.mu.RLock()

@@ -111,6 +111,7 @@ type fakeVHost struct {
 	b         *fakeBroker
 	exchanges *exchange.Topology
 	types     *queue.Types
+	replies   channel.Replies
 
 	mu     sync.Mutex
 	queues map[string]*exchange.Destination
@@ -122,6 +123,7 @@ func (v *fakeVHost) QueueTypes() *queue.Types      { return v.types }
 func (v *fakeVHost) CheckQueueLimit(string) error  { return nil }
 func (v *fakeVHost) Watcher() channel.Watcher      { return nil }
 func (v *fakeVHost) Settled() error                { return nil }
+func (v *fakeVHost) Replies() *channel.Replies     { return &v.replies }
 
 func (v *fakeVHost) destination(name string) *exchange.Destination {
 	v.mu.Lock()

@@ -48,6 +48,9 @@ func (w *Window) TryTake(n int) bool {
 	}
 }
 
+// Take takes n octets whether there is room or not, for what cannot wait.
+func (w *Window) Take(n int) { w.state.Add(uint64(max(n, 0)) << 1) }
+
 // Release gives n octets back; it must be what was taken. It reports whether the
 // window was closed and is open now: those who wait must ask again.
 func (w *Window) Release(n int) (opened bool) {

@@ -101,6 +101,20 @@ func TestWindowSteps(t *testing.T) {
 	}
 }
 
+func TestWhatIsTakenWithoutAskingCounts(t *testing.T) {
+	t.Parallel()
+	w := limiter.NewWindow(100)
+	w.Take(150)
+	require.Equal(t, 150, w.Used())
+	require.False(t, w.Closed(), "nobody was refused")
+	require.False(t, w.TryTake(1))
+	w.Take(50)
+	require.True(t, w.Closed())
+	require.False(t, w.Release(149))
+	require.True(t, w.Release(1), "half of it is free")
+	require.Equal(t, 50, w.Used())
+}
+
 func TestWindowNeverHoldsMoreThanItsLimitAndOne(t *testing.T) {
 	t.Parallel()
 	const limit = 1000

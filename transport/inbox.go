@@ -47,6 +47,7 @@ type Item struct {
 // ended before the channel was free.
 func (m *Memory) Consume(ctx context.Context, c channel.Consume) (*Inbox, error) {
 	in := &Inbox{m: m, noAck: c.NoAck, wake: make(chan struct{}, 1)}
+	c.UniqueTag = true // inboxes are known by theirs
 	err := m.Do(ctx, func(ch *channel.Channel) error {
 		return ch.Consume(c, func(tag string) {
 			in.tag = tag

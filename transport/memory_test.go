@@ -24,6 +24,7 @@ type vhost struct {
 	exchanges  *exchange.Topology
 	types      *queue.Types
 	background sync.WaitGroup
+	replies    channel.Replies
 
 	mu     sync.Mutex
 	queues map[string]*exchange.Destination
@@ -53,6 +54,7 @@ func (v *vhost) QueueTypes() *queue.Types      { return v.types }
 func (v *vhost) CheckQueueLimit(string) error  { return nil }
 func (v *vhost) Watcher() channel.Watcher      { return nil }
 func (v *vhost) Settled() error                { return nil }
+func (v *vhost) Replies() *channel.Replies     { return &v.replies }
 
 func (v *vhost) Queue(name string) (*queue.Host, bool) {
 	if d := v.destination(name); d != nil {
