@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"time"
 
 	"github.com/warrenmq/warren"
 )
@@ -107,6 +108,31 @@ func ExampleChannel_Returns() {
 		break
 	}
 	// Output: 312: wash to amq.direct with nowhere
+}
+
+func ExampleChannel_Request() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	ch, end := channelWith(ctx, "greeter")
+	defer end()
+
+	// The service: it may be any AMQP client, in this program or elsewhere.
+	served := make(chan error, 1)
+	go func() {
+		served <- ch.Handle(ctx, "greeter", 1, func(ctx context.Context, d warren.Delivery) error {
+			reply := warren.Message{Body: fmt.Appendf(nil, "hello, %s", d.Body)}
+			return ch.Publish(ctx, "", d.Properties().ReplyTo, reply)
+		})
+	}()
+
+	d, err := ch.Request(ctx, "", "greeter", warren.Message{Body: []byte("world")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s\n", d.Body)
+	cancel()
+	<-served
+	// Output: hello, world
 }
 
 func ExampleChannel_Get() {

@@ -1,7 +1,8 @@
-// Command requestreply asks a service questions through queues. Each request says
-// in its properties where the reply should go, a queue of the client's own, and
-// has a correlation id that comes back with the reply: so that many requests can
-// be under way at once, and their replies may come in any order.
+// Command requestreply asks a service questions through a queue. Each request has an
+// address in its properties where the reply should go: the broker makes it up, for this
+// one request, and hands the reply straight to who waits for it. So many requests can be
+// under way at once, their replies may come in any order, and there are no queues for
+// replies to declare and to clean up.
 package main
 
 import (
@@ -11,6 +12,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/warrenmq/warren"
@@ -79,6 +81,7 @@ func run(ctx context.Context, w io.Writer) (err error) {
 func answer(ctx context.Context, ch *warren.Channel, d warren.Delivery) error {
 	request := d.Properties()
 	reply := warren.Message{
+		// This client needs none, but others tell their replies apart by it.
 		Properties: warren.Properties{CorrelationID: request.CorrelationID},
 		Body:       square(d.Body),
 	}
@@ -94,40 +97,19 @@ func square(number []byte) []byte {
 	return strconv.AppendInt(nil, int64(n)*int64(n), 10)
 }
 
-// ask sends all questions and waits for the answers, which it gives in the order
-// of the questions.
+// ask sends all questions at once and gives the answers in the order of the
+// questions.
 func ask(ctx context.Context, ch *warren.Channel, questions []string) ([]string, error) {
-	// The broker makes up a name. The queue goes with the channel, and nobody else
-	// may consume from it.
-	replies, err := ch.DeclareQueue(ctx, "", warren.Exclusive())
-	if err != nil {
-		return nil, err
-	}
-	for i, q := range questions {
-		request := warren.Message{
-			Properties: warren.Properties{ReplyTo: replies.Name, CorrelationID: strconv.Itoa(i)},
-			Body:       []byte(q),
-		}
-		// A *warren.ReturnError here means that there is no such service.
-		if err := ch.PublishConfirmed(ctx, "", service, request); err != nil {
-			return nil, err
-		}
-	}
 	answers := make([]string, len(questions))
-	waiting := len(questions)
-	// Replies need no acknowledgement: if the client fails, it asks again.
-	for d, err := range ch.Consume(ctx, replies.Name, warren.NoAck()) {
-		if err != nil {
-			return nil, err
-		}
-		i, err := strconv.Atoi(d.Properties().CorrelationID)
-		if err != nil || i < 0 || i >= len(answers) {
-			continue // not a reply to anything asked here
-		}
-		answers[i] = string(d.Body)
-		if waiting--; waiting == 0 {
-			break
-		}
+	errs := make([]error, len(questions))
+	var all sync.WaitGroup
+	for i, q := range questions {
+		all.Go(func() {
+			// A *warren.ReturnError here means that there is no such service.
+			d, err := ch.Request(ctx, "", service, warren.Message{Body: []byte(q)})
+			answers[i], errs[i] = string(d.Body), err
+		})
 	}
-	return answers, nil
+	all.Wait()
+	return answers, errors.Join(errs...)
 }
