@@ -29,6 +29,8 @@ type vhost struct {
 	maxQueues int // negative is unlimited
 	deleted   bool
 
+	cycles cycleWarnings
+
 	// noted is what the change under way changes in the definitions; guarded by
 	// the topology's lock.
 	noted []msgstore.Definition

@@ -31,7 +31,8 @@ func durableDestination(d *exchange.Destination) bool {
 // hostEnv is what a queue gets of the broker. log is the number of its log, 0 for
 // a new one if it needs one; the number is given back.
 func (v *vhost) hostEnv(s queue.Spec, log uint64) (queue.HostEnv, uint64) {
-	env := queue.HostEnv{Go: v.b.start, Gone: v.queueGone, Memory: v.b.opts.QueueMemory}
+	u := undertaker{v: v}
+	env := queue.HostEnv{Go: v.b.start, Gone: v.queueGone, Memory: v.b.opts.QueueMemory, DeadLetter: u.deadLetter}
 	if !s.Durable || v.b.defs == nil {
 		return env, 0
 	}

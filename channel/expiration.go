@@ -11,13 +11,13 @@ import (
 // maxExpiration is the longest TTL RabbitMQ takes, in milliseconds: ten years.
 const maxExpiration = 315360000000
 
-// checkExpiration refuses an expiration that is not a number of milliseconds, in
+// parseExpiration gives an expiration in milliseconds. It refuses what is none, in
 // the words of rabbit_basic:parse_expiration/1: digits after an optional sign,
 // as Erlang's string:to_integer reads them.
-func checkExpiration(s string) error {
+func parseExpiration(s string) (ms int64, err error) {
 	text := "invalid expiration '" + s + "': "
-	bad := func(why, what string) error {
-		return reply.Errorf(reply.PreconditionFailed, "%s", reply.ErlangPair(text, why, what))
+	bad := func(why, what string) (int64, error) {
+		return 0, reply.Errorf(reply.PreconditionFailed, "%s", reply.ErlangPair(text, why, what))
 	}
 	sign := 0
 	if s != "" && (s[0] == '+' || s[0] == '-') {
@@ -25,7 +25,7 @@ func checkExpiration(s string) error {
 	}
 	rest := strings.TrimLeft(s[sign:], "0123456789")
 	if rest == s[sign:] {
-		return reply.Errorf(reply.PreconditionFailed, "%sno_integer", text)
+		return 0, reply.Errorf(reply.PreconditionFailed, "%sno_integer", text)
 	}
 	if rest != "" {
 		return bad("leftover_string", erlangString(rest))
@@ -37,7 +37,7 @@ func checkExpiration(s string) error {
 	case n.Cmp(big.NewInt(maxExpiration)) > 0:
 		return bad("value_too_large", n.String())
 	}
-	return nil
+	return n.Int64(), nil
 }
 
 // erlangString prints octets as Erlang's ~p does: as a string if Latin-1 has a

@@ -16,11 +16,17 @@ func FuzzExpiration(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
+		var want int64
 		good := false
 		if number.MatchString(s) {
 			n, _ := new(big.Int).SetString(s, 10)
 			good = n.Sign() >= 0 && n.Cmp(big.NewInt(maxExpiration)) <= 0
+			if good {
+				want = n.Int64()
+			}
 		}
-		require.Equal(t, good, checkExpiration(s) == nil)
+		ms, err := parseExpiration(s)
+		require.Equal(t, good, err == nil)
+		require.Equal(t, want, ms)
 	})
 }

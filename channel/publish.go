@@ -143,6 +143,9 @@ func (ch *Channel) checkPublish(p *Publish) (*route, error) {
 			return nil, err
 		}
 	}
+	if info.expires {
+		p.Msg.SetTTL(info.ttl)
+	}
 	switch {
 	case info.extraKeys:
 		more, err := senderSelected(p)
@@ -163,6 +166,8 @@ type inspected struct {
 	priority   uint8
 	extraKeys  bool // the headers name CC or BCC
 	request    bool // reply-to is to be replaced by the channel's address
+	expires    bool
+	ttl        int64 // milliseconds, if it expires
 }
 
 // inspector looks into the properties of publishes. Publishers mostly send the
@@ -190,12 +195,14 @@ func (in *inspector) inspect(ch *Channel, props []byte) (inspected, error) {
 		return inspected{}, reply.Errorf(reply.PreconditionFailed,
 			"user_id property set to '%s' but authenticated user was '%s'", s.UserID, ch.User)
 	}
+	info := inspected{priority: s.Priority, persistent: s.DeliveryMode == 2, request: request}
 	if s.HasExpiration {
-		if err := checkExpiration(string(s.Expiration)); err != nil {
+		var err error
+		if info.ttl, err = parseExpiration(string(s.Expiration)); err != nil {
 			return inspected{}, err
 		}
+		info.expires = true
 	}
-	info := inspected{priority: s.Priority, persistent: s.DeliveryMode == 2, request: request}
 	for _, name := range [...]string{"CC", "BCC"} {
 		v, ok, err := message.FindField(s.Headers, name)
 		if err != nil {
@@ -214,9 +221,6 @@ func (in *inspector) inspect(ch *Channel, props []byte) (inspected, error) {
 		return inspected{}, reply.Errorf(reply.PreconditionFailed,
 			"invalid message: {delivery_mode_unknown,%d}", s.DeliveryMode)
 	}
-	if s.HasExpiration {
-		return inspected{}, reply.Errorf(reply.NotImplemented, "expiration: per-message TTL")
-	}
 	if len(props) <= maxInspected && !request { // which is looked at each time
 		in.last, in.info = append(in.last[:0], props...), info
 	}
@@ -234,6 +238,7 @@ func senderSelected(p *Publish) (more []string, err error) {
 	if err != nil {
 		return nil, &reply.Error{Code: reply.InternalError, NoMethod: true}
 	}
+	var secret []string
 	headers := make(message.Table, 0, len(props.Headers))
 	hidden := false
 	for _, f := range props.Headers {
@@ -249,6 +254,9 @@ func senderSelected(p *Publish) (more []string, err error) {
 		for _, k := range keys {
 			if k, ok := k.(string); ok {
 				more = append(more, k)
+				if name == "BCC" {
+					secret = append(secret, k)
+				}
 			}
 		}
 	}
@@ -256,7 +264,11 @@ func senderSelected(p *Publish) (more []string, err error) {
 		return more, nil
 	}
 	props.Headers = headers
-	return more, p.setProperties(props)
+	if err := p.setProperties(props); err != nil {
+		return nil, err
+	}
+	p.Msg.SetHiddenKeys(secret) // if it is dead-lettered they count again
+	return more, nil
 }
 
 // setProperties replaces the message by one with other properties.
@@ -269,6 +281,9 @@ func (p *Publish) setProperties(props message.Properties) error {
 	p.Msg = message.New("", "", raw, old.Size())
 	p.Msg.AppendBody(old.Body())
 	p.Msg.SetAttributes(old.Persistent(), old.Priority())
+	if ms, ok := old.TTL(); ok {
+		p.Msg.SetTTL(ms)
+	}
 	old.Release()
 	return nil
 }

@@ -127,7 +127,7 @@ func (ch *Channel) declared(h *queue.Host, noCounts bool) (QueueInfo, error) {
 	var st queue.Stat
 	if !noCounts {
 		var err error
-		if st, err = h.Stat(); err != nil {
+		if st, err = h.Declared(); err != nil {
 			return QueueInfo{}, ch.noQueue(name)
 		}
 	}

@@ -19,8 +19,10 @@ type Message struct {
 	persistent bool
 	priority   uint8
 	class      int8
+	ttl        int64 // of its own in milliseconds, plus 1; 0 without
 	exchange   string
 	routingKey string
+	hidden     []string // routing keys of the BCC header
 	nprops     int
 	buf        []byte // the properties' octets, then the body
 }
@@ -89,6 +91,24 @@ func (m *Message) SetAttributes(persistent bool, priority uint8) {
 	m.persistent, m.priority = persistent, priority
 }
 
+// SetTTL tells what the expiration property says: how many milliseconds after
+// it entered a queue the message expires. Only the maker may call it, and only
+// before the message is posted.
+func (m *Message) SetTTL(ms int64) { m.ttl = ms + 1 }
+
+// TTL is what SetTTL was given; ok is false if it was not called, as it is not for
+// one that was read from a store: its queue knows when it expires.
+func (m *Message) TTL() (ms int64, ok bool) { return m.ttl - 1, m.ttl > 0 }
+
+// SetHiddenKeys gives the further routing keys that are not in the headers any
+// more, since receivers must not see them: those of BCC (contract 04 §8). Only
+// the maker may call it, and only before the message is posted.
+func (m *Message) SetHiddenKeys(keys []string) { m.hidden = keys }
+
+// HiddenKeys are the routing keys that only the broker knows. They must not be
+// changed.
+func (m *Message) HiddenKeys() []string { return m.hidden }
+
 // Exchange is the name of the exchange the message was published to.
 func (m *Message) Exchange() string { return m.exchange }
 
@@ -140,7 +160,7 @@ func (m *Message) Release() {
 		return // the body outgrew what was made for it
 	}
 	m.exchange, m.routingKey = "", ""
-	m.persistent, m.priority = false, 0
+	m.persistent, m.priority, m.ttl, m.hidden = false, 0, 0, nil
 	pools[m.class].Put(m)
 }
 

@@ -335,16 +335,9 @@ func TestDeclareNamesAFeatureThatIsNotThereYet(t *testing.T) {
 		args message.Table
 		want string // empty: another error comes before it
 	}{
-		{args("x-message-ttl", int32(5)), "x-message-ttl"},
-		{args("x-expires", int32(5)), "x-expires"},
-		{args(argDeadLetterExchange, ""), argDeadLetterExchange},
-		{args("x-dead-letter-routing-key", "k", argDeadLetterExchange, "x"), "x-dead-letter-routing-key"},
-		{args("x-max-length", int32(5)), "x-max-length"},
-		{args("x-max-length-bytes", int32(5)), "x-max-length-bytes"},
-		{args("x-overflow", "drop-head"), "x-overflow"},
 		{args("x-max-priority", int32(5)), "x-max-priority"},
 		{args("x-single-active-consumer", true), "x-single-active-consumer"},
-		{args("x-overflow", "reject-publish", "x-max-length", int32(5)), "x-overflow"},
+		{args("x-overflow", "reject-publish", "x-max-priority", int32(5)), "x-max-priority"},
 		{args("x-max-length", int32(5), "x-overflow", "no"), ""},
 		{args("x-max-length", int32(5), "x-delivery-limit", int32(5)), ""},
 		{args(argQueueType, "quorum"), "x-queue-type=quorum"},

@@ -1,6 +1,8 @@
 package queue
 
 import (
+	"time"
+
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/store"
 )
@@ -16,6 +18,11 @@ func (classicType) Capabilities() Capabilities { return classicCapabilities() }
 
 func (classicType) Open(s Spec, env Env) (Queue, error) {
 	q := &classic{autoDelete: s.AutoDelete, durable: s.Durable && env.Stored, paging: env.Stored}
+	q.rules = rulesOf(s)
+	q.watch = watch{clock: env.Now, fresh: none}
+	if q.watch.clock == nil {
+		q.watch.clock = time.Now
+	}
 	q.memory.max = env.Memory.orDefault()
 	q.consumers.byID = map[message.ConsumerID]*taker{}
 	return q, nil
@@ -34,6 +41,9 @@ type classic struct {
 	gets   []pendingGet
 	disk   disk
 	memory memory
+	rules  rules
+	watch  watch
+	grave  grave
 }
 
 type pendingGet struct {
@@ -44,6 +54,10 @@ type pendingGet struct {
 func (q *classic) Enqueue(in []Publish, out *Actions) {
 	for i := range in {
 		p := &in[i]
+		if q.rules.refuses && q.refuses(p.Msg) {
+			q.refusePublish(p, out)
+			continue
+		}
 		passed := q.ready == 0 && q.passThrough(p.Msg, out)
 		durable := q.durable && p.Msg.Persistent() && !passed
 		if !durable && p.Ref.Wanted() {
@@ -53,15 +67,22 @@ func (q *classic) Enqueue(in []Publish, out *Actions) {
 			continue
 		}
 		seq, s := q.push(p.Msg, p.Msg.Size())
-		if !q.paging {
-			continue
+		ttl := q.rules.ttlOf(p.Msg)
+		if ttl >= 0 {
+			q.watch.timed = true
+			s.setExpiry(q.watch.after(ttl))
 		}
-		leave := q.admit(seq, s)
-		switch {
-		case durable:
-			q.enqueueStored(seq, s, p, out)
-		case leave:
-			q.pageOut(seq, s, out)
+		if q.paging {
+			leave := q.admit(seq, s)
+			switch {
+			case durable:
+				q.enqueueStored(seq, s, p, out)
+			case leave:
+				q.pageOut(seq, s, out)
+			}
+		}
+		if ttl >= 0 || q.rules.limited {
+			q.offer(seq, out)
 		}
 	}
 	q.pump(out)
@@ -84,11 +105,33 @@ func (q *classic) passThrough(m *message.Message, out *Actions) bool {
 	return true
 }
 
-// pump hands ready messages out for as long as somebody can take them, and sees
-// that there will be more.
-func (q *classic) pump(out *Actions) {
+// offer gives a message that was just pushed to whoever can take it, however short
+// its time to live is; then the rules hold for it as for others (contract 05 §5,
+// §6).
+func (q *classic) offer(seq uint64, out *Actions) {
+	q.watch.fresh = seq
 	q.handOut(out)
+	q.watch.fresh = none
+	q.dropOver(out)
+	q.expire(out)
+}
+
+// pump hands ready messages out for as long as somebody can take them, and sees
+// that there will be more. It ends a call of the queue.
+func (q *classic) pump(out *Actions) {
+	q.exhume(out)
+	q.expire(out)
+	q.handOut(out)
+	q.exhume(out)
 	q.readAhead(out)
+	q.rest(out)
+}
+
+// rest ends a call of the queue.
+func (q *classic) rest(out *Actions) {
+	q.arm(out)
+	q.watch.read = 0
+	q.grave.handed, q.grave.atom = amount{}, nil
 }
 
 func (q *classic) handOut(out *Actions) {
@@ -100,6 +143,12 @@ func (q *classic) handOut(out *Actions) {
 			}
 		}
 		seq, s := q.head()
+		if q.watch.timed && seq != q.watch.fresh && q.overdue(s) {
+			if q.expire(out) {
+				return
+			}
+			continue
+		}
 		m := s.msg()
 		switch {
 		case m == nil:
@@ -132,6 +181,7 @@ func (q *classic) handOut(out *Actions) {
 func (q *classic) answer(g pendingGet, seq uint64, s slot, out *Actions) {
 	r := GetReply{Ref: g.ref, ID: seq, Msg: s.msg(), Redelivered: s.is(redelivered)}
 	q.handOver(seq, s, g.noAck, out)
+	q.expire(out) // what comes to the head now does not count if it expired
 	r.Remaining = q.ready
 	out.Got = append(out.Got, r)
 }
@@ -171,6 +221,7 @@ func (q *classic) keepHeld(seq uint64, s slot, out *Actions) {
 }
 
 func (q *classic) Settle(in []Settle, out *Actions) {
+	requeued := false
 	for i := range in {
 		e := &in[i]
 		s := q.at(e.ID)
@@ -181,18 +232,25 @@ func (q *classic) Settle(in []Settle, out *Actions) {
 			q.consumers.returned(e.Consumer)
 		}
 		q.account(e.ID, s, -1)
-		if e.Outcome == Requeue {
+		switch {
+		case e.Outcome == Requeue:
 			q.giveBack(e.ID, s)
 			q.account(e.ID, s, 1)
+			requeued = true
+			continue
+		case e.Outcome == Discard && q.rules.buries:
+			q.lay(e.ID, s, Rejected, e.Atom, out)
 			continue
 		}
-		// A classic queue without a dead-letter exchange drops what is rejected.
 		m := s.msg()
 		q.unstore(e.ID, s, e.Atom, out)
 		q.drop(e.ID, s)
 		if m != nil {
 			m.Release()
 		}
+	}
+	if requeued {
+		q.dropOver(out)
 	}
 	q.pump(out)
 }
@@ -206,12 +264,16 @@ func (q *classic) Consume(c Consumer, out *Actions) error {
 }
 
 func (q *classic) Cancel(id message.ConsumerID, _ CancelReason, out *Actions) {
-	if q.consumers.remove(id) && q.autoDelete && len(q.consumers.byID) == 0 {
-		out.Gone = true
+	if !q.consumers.remove(id) || len(q.consumers.byID) > 0 {
+		return
 	}
+	out.Gone = q.autoDelete
+	q.use()
+	q.rest(out)
 }
 
 func (q *classic) Get(req GetRef, noAck bool, out *Actions) {
+	q.use()
 	q.gets = append(q.gets, pendingGet{req, noAck})
 	q.pump(out)
 }
@@ -224,11 +286,21 @@ func (q *classic) Event(ev Event, out *Actions) {
 		q.stored(ev, out)
 	case LoadDone:
 		if !q.loaded(ev, out) {
+			q.rest(out)
 			return
 		}
 	case Recovered:
 		q.recovered(ev.Entries)
 		return
+	case RecoverDone:
+		q.use()
+		q.dropOver(out)
+	case TimeReached:
+		q.woken(ev.Now, out)
+	case Declared:
+		q.use()
+	case Buried:
+		q.grave.full = false
 	}
 	q.pump(out)
 }
@@ -256,6 +328,7 @@ func (q *classic) Delete(ifUnused, ifEmpty bool, out *Actions) (int, error) {
 		}
 	})
 	q.disk.confirmAll(out)
+	q.grave.forget(out)
 	for _, g := range q.gets {
 		out.Got = append(out.Got, GetReply{Ref: g.ref})
 	}

@@ -51,7 +51,7 @@ func (q *classic) enqueueStored(seq uint64, s slot, p *Publish, out *Actions) {
 	s.set(stored)
 	q.disk.publishes.push(pendingPublish{q.disk.asked, seq, p.Ref})
 	p.Msg.Retain(1)
-	q.disk.add(store.Op{Kind: store.Append, Seq: seq, Msg: p.Msg, Atom: p.Atom}, out)
+	q.disk.add(store.Op{Kind: store.Append, Seq: seq, Msg: p.Msg, Expiry: s.expiry(), Atom: p.Atom}, out)
 }
 
 // pageOut hands a transient message to the store so that it may leave memory.
@@ -158,7 +158,7 @@ func (q *classic) refuse(seq uint64, s slot, forget bool) {
 	if s.gone() {
 		return
 	}
-	if forget {
+	if forget && s.is(slotReady) {
 		m := s.msg()
 		q.account(seq, s, -1)
 		q.lose(seq, s)
@@ -175,12 +175,12 @@ func (q *classic) unstoreReady(out *Actions) {
 	var r *store.Op
 	q.each(func(seq uint64, s slot) {
 		switch {
-		case s.is(slotHeld):
+		case !s.is(slotReady):
 			if s.is(stored) && r != nil {
 				q.disk.remove(*r, out)
 				r = nil
 			}
-			return
+			return // it stays
 		case !s.is(stored):
 		case r == nil:
 			r = &store.Op{Kind: store.Remove, Seq: seq}
@@ -204,6 +204,10 @@ func (q *classic) recovered(entries []store.Entry) {
 	for _, e := range entries {
 		s := q.put(e.Seq, e.Size)
 		s.set(stored | kept)
+		if e.Expiry != 0 {
+			s.setExpiry(e.Expiry)
+			q.watch.timed = true
+		}
 		if e.Redelivered {
 			s.set(redelivered)
 		}

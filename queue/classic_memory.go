@@ -82,7 +82,7 @@ type memory struct {
 // account adds a message to the amounts, or takes it out: with sign -1 before
 // something about it changes, with 1 afterwards.
 func (q *classic) account(seq uint64, s slot, sign int) {
-	if !q.paging || s.gone() {
+	if !q.paging || s.gone() || s.dying() {
 		return
 	}
 	m, here := &q.memory, s.msg() != nil
@@ -226,8 +226,16 @@ func (q *classic) load(from uint64, out *Actions) {
 // happens to the queue tries again.
 func (q *classic) loaded(ev Event, out *Actions) bool {
 	m := &q.memory
+	near := 0
 	for _, l := range ev.Loaded {
 		s := q.at(l.Seq)
+		if s.dying() && s.is(loading) {
+			s.unset(loading)
+			if c := q.grave.find(l.Seq, &near); c != nil {
+				c.msg = l.Msg
+				continue
+			}
+		}
 		if !s.is(slotReady) || s.msg() != nil {
 			l.Msg.Release() // it was purged, or a consumer holds it
 			continue
@@ -247,9 +255,15 @@ func (q *classic) loaded(ev Event, out *Actions) bool {
 			continue
 		}
 		q.account(seq, s, -1)
-		if ev.Err != nil {
+		switch {
+		case ev.Err != nil:
 			s.unset(loading)
-		} else {
+		case s.dying():
+			s.unset(loading)
+			if c := q.grave.find(seq, &near); c != nil {
+				c.lost = true
+			}
+		default:
 			q.lose(seq, s) // the store does not have it any more
 		}
 	}

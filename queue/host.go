@@ -49,6 +49,13 @@ type HostEnv struct {
 	Log store.Log
 	// Memory is how much of its messages a queue with a Log keeps in memory.
 	Memory Bounds
+	// Now tells the time to the queue; nil is time.Now.
+	Now func() time.Time
+	// DeadLetter gives the message that a dead one becomes, with one reference, and
+	// the queues that it goes to; without any, the message is of no matter. It is
+	// called by the goroutine that runs the queue, must not wait for any host, and
+	// leaves d.Msg's reference alone. nil drops what is dead.
+	DeadLetter func(h *Host, d *Dead) (m *message.Message, to []*Host)
 	// Gone is called once when the queue has ended, before anybody is told: by a
 	// delete (err is nil), by itself, or because it failed. It is called by the
 	// goroutine that runs the queue and must not wait for any host.
@@ -111,8 +118,12 @@ const (
 
 // NewHost opens a queue of the given type and hosts it. With a Log, the queue
 // first recovers what an earlier run left; what is asked of it meanwhile waits.
+// One that fails as soon as it is told to begin is an error, after Gone.
 func NewHost(t Type, s Spec, env HostEnv) (*Host, error) {
-	q, err := open(t, s, Env{Stored: env.Log != nil, Memory: env.Memory})
+	if env.Now == nil {
+		env.Now = time.Now
+	}
+	q, err := open(t, s, Env{Stored: env.Log != nil, Memory: env.Memory, Now: env.Now})
 	if err != nil {
 		return nil, err
 	}
@@ -128,6 +139,14 @@ func NewHost(t Type, s Spec, env HostEnv) (*Host, error) {
 		env.Log.Recover(
 			func(es []store.Entry) { h.post(Event{Kind: Recovered, Entries: es}) },
 			func(err error) { h.post(Event{Kind: RecoverDone, Err: err}) })
+		return h, nil
+	}
+	h.work = newWorkspace()
+	h.turn([]Event{{Kind: RecoverDone}}, nil)
+	h.work.free()
+	h.work = nil
+	if h.ended {
+		return nil, h.lost
 	}
 	return h, nil
 }

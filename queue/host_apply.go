@@ -19,16 +19,16 @@ func (h *Host) apply() {
 	h.answer(o.Confirm, true)
 	h.answer(o.Reject, false)
 	h.answers.applied()
-	for i := range o.DeadLetter {
-		// No queue can have a dead-letter exchange yet (the argument is refused),
-		// so this is what RabbitMQ does without one.
-		o.DeadLetter[i].Msg.Release()
+	if len(o.DeadLetter) > 0 {
+		h.deadLetter(o.DeadLetter, o.Bury)
 	}
 	if h.ended {
+		h.leaveAtoms(nil)
 		h.work.empty() // the Log was dropped whole, and nobody is woken
 		return
 	}
 	h.store(o.Store)
+	h.leaveAtoms(nil)
 	for _, r := range o.Load {
 		h.env.Log.Load(r, func(ls []store.Loaded, err error) {
 			h.post(Event{Kind: LoadDone, Loaded: ls, Err: err})
@@ -42,6 +42,14 @@ func (h *Host) apply() {
 	if gone {
 		h.leave()
 	}
+}
+
+// leaveAtoms leaves the atoms that the queue made or joined.
+func (h *Host) leaveAtoms(err error) {
+	for _, a := range h.work.out.Atoms {
+		a.Leave(err)
+	}
+	h.work.out.Atoms = h.work.out.Atoms[:0]
 }
 
 // leave deletes a queue that wants to go.
@@ -150,11 +158,23 @@ func (h *Host) store(ops []store.Op) {
 	}
 }
 
+// wakeAt sets the queue's timer. When it fires after the broker began to close,
+// nothing happens any more.
 func (h *Host) wakeAt(at time.Time) {
+	after := at.Sub(h.env.Now())
+	if h.wake != nil {
+		h.wake.Reset(after)
+		return
+	}
+	h.wake = time.AfterFunc(after, func() {
+		h.env.Go(func() { h.post(Event{Kind: TimeReached, Now: h.env.Now()}) })
+	})
+}
+
+// StopTimer takes the queue's timer away. It is for the end of the broker, when
+// nothing runs the queue any more.
+func (h *Host) StopTimer() {
 	if h.wake != nil {
 		h.wake.Stop()
 	}
-	h.wake = time.AfterFunc(time.Until(at), func() {
-		h.post(Event{Kind: TimeReached, Now: time.Now()})
-	})
 }

@@ -15,6 +15,7 @@ import (
 // failed: publishes that were not answered are rejected, consumers are cancelled.
 // What the store has of it stays there.
 func (h *Host) fail(err error) {
+	h.leaveAtoms(err)
 	h.work = new(workspace) // what the old one holds is anybody's guess
 	h.end(err, nil)
 	h.answers.rejectAll()

@@ -344,6 +344,7 @@ func TestWakeBringsTimeReachedOnce(t *testing.T) {
 			},
 		}
 		r := newRig(t, typ, nil)
+		woken = nil // it was told to begin
 		purge := func() {
 			_, err := r.h.Purge()
 			require.NoError(t, err)

@@ -25,6 +25,7 @@ type positions struct {
 	returned minHeap
 	ready    int
 	held     int
+	dying    int
 	bytes    int64 // bodies of the ready ones
 	// spare and spareMsgs are used before new ones are made.
 	spare     *segment
@@ -104,6 +105,7 @@ func (p *positions) put(seq uint64, size int) slot {
 	p.next = seq + 1
 	s := slot{seg, int(seq & (segSize - 1))}
 	seg.sizes[s.i], seg.flags[s.i] = uint32(size), slotReady
+	s.setExpiry(0)
 	p.ready++
 	p.bytes += int64(size)
 	return s
@@ -202,6 +204,33 @@ func (p *positions) giveBack(seq uint64, s slot) {
 	p.returned.push(seq)
 }
 
+// retire takes a message out of the ready or held ones, the first ready one as
+// given by head. Its place stays until it is forgotten with bury, and its body, if
+// that is in memory, is the caller's from now on.
+func (p *positions) retire(seq uint64, s slot) *message.Message {
+	if s.is(slotHeld) {
+		p.held--
+	} else {
+		p.takeHead(seq)
+		p.ready--
+		p.bytes -= int64(s.size())
+	}
+	p.dying++
+	var m *message.Message
+	if s.msg() != nil {
+		m = p.takeMsg(s)
+	}
+	s.unset(slotReady | slotHeld)
+	return m
+}
+
+// bury forgets a retired message. It may be one of which nothing was left to
+// remember.
+func (p *positions) bury(seq uint64, s slot) {
+	p.dying--
+	p.clear(seq, s)
+}
+
 // drop forgets a held message.
 func (p *positions) drop(seq uint64, s slot) {
 	p.held--
@@ -228,7 +257,7 @@ func (p *positions) lose(seq uint64, s slot) {
 
 // loseReady forgets all ready messages.
 func (p *positions) loseReady() {
-	if p.held == 0 {
+	if p.held == 0 && p.dying == 0 {
 		*p = positions{next: p.next, cursor: p.next}
 		return
 	}

@@ -73,6 +73,8 @@ type Env struct {
 	// Memory is how much of its messages the queue should keep in memory if it
 	// has a Log.
 	Memory Bounds
+	// Now tells the time: the only clock that a queue may read. nil is time.Now.
+	Now func() time.Time
 }
 
 // Queue is one queue. Its host calls it from one goroutine at a time; a call
@@ -200,11 +202,30 @@ type GetReply struct {
 	Remaining int
 }
 
-// Dead is a message for the dead-letter exchange.
+// Dead is a message for the dead-letter exchange. It brings its reference.
 type Dead struct {
 	Msg    *message.Message
-	Reason string
+	Reason Reason
+	// Exchange is where it goes, with the keys it has, or with RoutingKey instead
+	// if Rekeyed is set.
+	Exchange, RoutingKey string
+	Rekeyed              bool
+	// Atom, if set, is that of the operation that takes the message off the store:
+	// what its new queues store belongs to the same. The queue is a participant of
+	// it, either because it was given the atom in this call or because it is in
+	// Actions.Atoms.
+	Atom *store.Atom
 }
+
+// Reason is why a message was dead-lettered, as x-death has it.
+type Reason string
+
+// The reasons of RabbitMQ (contract 05 §7).
+const (
+	Rejected Reason = "rejected"
+	Expired  Reason = "expired"
+	MaxLen   Reason = "maxlen"
+)
 
 // EventKind says what an Event is.
 type EventKind uint8
@@ -219,12 +240,19 @@ const (
 	// Recovered brings a batch of what an earlier run left, in order, before
 	// anything else is asked of the queue.
 	Recovered
-	// RecoverDone ends the recovery.
+	// RecoverDone ends the recovery. A queue without a Log gets it as well, as the
+	// first thing that it is told.
 	RecoverDone
 	// Resume says that the Gate of a consumer may have room again.
 	Resume
 	// TimeReached says that the instant asked for by Actions.Wake has come.
 	TimeReached
+	// Declared says that somebody asked for the queue's counts by declaring it,
+	// which counts as a use of it.
+	Declared
+	// Buried answers Actions.Bury: the queues that they went to have taken all the
+	// dead letters of that call.
+	Buried
 )
 
 // Event is something a queue waited for.
@@ -253,6 +281,12 @@ type Actions struct {
 	// Confirm and Reject answer publishes. A publish is answered exactly once.
 	Confirm, Reject []message.PublishRef
 	DeadLetter      []Dead
+	// Bury asks for a Buried event once those have been taken. A queue that has
+	// very many waits for it before it hands out more.
+	Bury bool
+	// Atoms are those that the queue made, or joined, for what is in these actions:
+	// the host leaves them when it has handed everything over.
+	Atoms []*store.Atom
 	// Store is answered in order by Stored events, each for a number of
 	// operations; Load by one LoadDone event for each range.
 	Store []store.Op

@@ -137,6 +137,17 @@ func (h *Host) Stat() (s Stat, err error) {
 	return s, err
 }
 
+// Declared is Stat for somebody who declares the queue, actively or passively: for
+// x-expires that is a use of it (contract 05 §5).
+func (h *Host) Declared() (s Stat, err error) {
+	err = ErrGone
+	h.do(func() {
+		h.q.Event(Event{Kind: Declared}, &h.work.out)
+		s, err = h.q.Stat(), nil
+	})
+	return s, err
+}
+
 // Delete ends the queue. ok is called with the number of ready messages, after
 // the broker forgot the queue, for good if it was durable, and before its
 // consumers are told: in the queue's turn, or by HostEnv.Settle. The error is

@@ -16,6 +16,9 @@ type segment struct {
 	bodies int16     // how many of them are in memory
 	sizes  [segSize]uint32
 	flags  [segSize]slotFlags
+	// expiries are when messages expire, in milliseconds since 1970 and 0 for
+	// never; nil as long as none of them ever does.
+	expiries *[segSize]int64
 }
 
 type messages [segSize]*message.Message
@@ -24,7 +27,8 @@ type messages [segSize]*message.Message
 type slotFlags uint8
 
 const (
-	// A message is either ready or held by a consumer.
+	// A message is ready, or held by a consumer, or neither: then it is dying, and
+	// here only to be taken off the store.
 	slotReady slotFlags = 1 << iota
 	slotHeld
 	// redelivered says that it was delivered before.
@@ -54,6 +58,27 @@ func (s slot) is(f slotFlags) bool    { return s.seg != nil && s.seg.flags[s.i]&
 func (s slot) isAny(f slotFlags) bool { return s.seg.flags[s.i]&f != 0 }
 func (s slot) set(f slotFlags)        { s.seg.flags[s.i] |= f }
 func (s slot) unset(f slotFlags)      { s.seg.flags[s.i] &^= f }
+
+// dying reports a message that left the queue and is still in the store.
+func (s slot) dying() bool { return !s.gone() && !s.isAny(slotReady|slotHeld) }
+
+// expiry is when the message expires, in milliseconds since 1970; 0 is never.
+func (s slot) expiry() int64 {
+	if s.seg.expiries == nil {
+		return 0
+	}
+	return s.seg.expiries[s.i]
+}
+
+func (s slot) setExpiry(at int64) {
+	if s.seg.expiries == nil {
+		if at == 0 {
+			return
+		}
+		s.seg.expiries = new([segSize]int64)
+	}
+	s.seg.expiries[s.i] = at
+}
 
 // size is that of the body in octets.
 func (s slot) size() int { return int(s.seg.sizes[s.i]) }

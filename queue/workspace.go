@@ -43,7 +43,7 @@ func newWorkspace() *workspace { return workspaces.Get().(*workspace) }
 // free puts an empty workspace where newWorkspace finds it, unless it grew
 // beyond reason.
 func (w *workspace) free() {
-	if max(cap(w.out.Deliver), cap(w.out.Confirm), cap(w.out.Reject), cap(w.out.Got), cap(w.sorted)) <= maxKept {
+	if max(cap(w.out.Deliver), cap(w.out.Confirm), cap(w.out.Reject), cap(w.out.Got), cap(w.out.DeadLetter), cap(w.sorted)) <= maxKept {
 		workspaces.Put(w)
 	}
 }
@@ -56,9 +56,10 @@ func (w *workspace) empty() {
 	clear(o.Confirm)
 	clear(o.Reject)
 	clear(o.DeadLetter)
+	clear(o.Atoms)
 	w.out = Actions{
 		Got: o.Got[:0], Deliver: o.Deliver[:0], Confirm: o.Confirm[:0], Reject: o.Reject[:0],
-		DeadLetter: o.DeadLetter[:0], Load: o.Load[:0],
+		DeadLetter: o.DeadLetter[:0], Atoms: o.Atoms[:0], Load: o.Load[:0],
 	}
 }
 

@@ -65,8 +65,9 @@ var mayImport = map[string][]string{
 	"conformance":             {},
 	"conformance/cmd/conform": {"conformance"},
 
-	"wire/internal/...": {},
-	"internal/...":      {},
+	"internal/deadletter": {"message"},
+	"wire/internal/...":   {},
+	"internal/...":        {},
 
 	// A test of the whole, as large as a program.
 	"internal/crashtest":           {".", "auth", "queue", "store/badgerstore"},

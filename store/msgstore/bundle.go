@@ -14,8 +14,9 @@ import (
 //
 //	kind 1, checksum of the count and the table (4), count (4)
 //	table, per record: slot (4), end of the record (4), its checksum (4)
-//	records: flags (1), priority (1), lengths of exchange, routing key and
-//	properties (uvarints), these three, body
+//	records: flags (1), priority (1), if flagged the hidden routing keys (uvarints:
+//	their number; of each its length, then the key), lengths of exchange, routing
+//	key and properties (uvarints), these three, body
 //
 // Numbers are little-endian. Slots ascend; ends count from the end of the table.
 // Each record has a checksum of its own, so that reading one message does not
@@ -27,6 +28,7 @@ const (
 	bundleRow      = 4 + 4 + 4
 	recordFixed    = 1 + 1
 	flagPersistent = 1
+	flagHidden     = 2
 )
 
 var (
@@ -40,8 +42,15 @@ func damaged(what string, args ...any) error {
 
 // recordSize is the most that a message takes in a bundle.
 func recordSize(m *message.Message) int {
-	return bundleRow + recordFixed + 3*binary.MaxVarintLen32 +
+	size := bundleRow + recordFixed + 3*binary.MaxVarintLen32 +
 		len(m.Exchange()) + len(m.RoutingKey()) + len(m.Props()) + m.Size()
+	if hidden := m.HiddenKeys(); len(hidden) > 0 {
+		size += binary.MaxVarintLen32
+		for _, k := range hidden {
+			size += binary.MaxVarintLen32 + len(k)
+		}
+	}
+	return size
 }
 
 // bundleWriter writes a bundle of a known number of records to the end of buf.
@@ -68,8 +77,18 @@ func (w *bundleWriter) add(slot uint32, m *message.Message) {
 	if m.Persistent() {
 		flags |= flagPersistent
 	}
+	hidden := m.HiddenKeys()
+	if len(hidden) > 0 {
+		flags |= flagHidden
+	}
 	exchange, key, props := m.Exchange(), m.RoutingKey(), m.Props()
 	b := append(w.buf, flags, m.Priority())
+	if len(hidden) > 0 {
+		b = binary.AppendUvarint(b, uint64(len(hidden)))
+		for _, k := range hidden {
+			b = append(binary.AppendUvarint(b, uint64(len(k))), k...)
+		}
+	}
 	b = binary.AppendUvarint(b, uint64(len(exchange)))
 	b = binary.AppendUvarint(b, uint64(len(key)))
 	b = binary.AppendUvarint(b, uint64(len(props)))
@@ -177,8 +196,15 @@ func (d *reader) message(record []byte) (*message.Message, error) {
 		return nil, damaged("a message is cut short")
 	}
 	flags, priority, rest := record[0], record[1], record[recordFixed:]
-	if flags&^flagPersistent != 0 {
+	if flags&^(flagPersistent|flagHidden) != 0 {
 		return nil, damaged("a message has unknown flags %#x", flags)
+	}
+	var hidden []string
+	if flags&flagHidden != 0 {
+		var ok bool
+		if hidden, rest, ok = readKeys(rest); !ok {
+			return nil, damaged("a message is cut short")
+		}
 	}
 	var lens [3]int
 	sum := uint64(0)
@@ -206,5 +232,27 @@ func (d *reader) message(record []byte) (*message.Message, error) {
 	m := message.New(d.exchange, d.key, props, len(body))
 	m.AppendBody(body)
 	m.SetAttributes(flags&flagPersistent != 0, priority)
+	m.SetHiddenKeys(hidden)
 	return m, nil
+}
+
+// readKeys splits the hidden routing keys off a record.
+func readKeys(p []byte) (keys []string, rest []byte, ok bool) {
+	number := func() (int, bool) {
+		n, width := binary.Uvarint(p)
+		if width <= 0 || n > uint64(len(p)-width) {
+			return 0, false
+		}
+		p = p[width:]
+		return int(n), true
+	}
+	n, ok := number() // a key takes an octet at the least
+	for ; ok && n > 0; n-- {
+		var size int
+		if size, ok = number(); ok {
+			keys = append(keys, string(p[:size]))
+			p = p[size:]
+		}
+	}
+	return keys, p, ok
 }

@@ -1,0 +1,208 @@
+package queue
+
+import (
+	"math"
+	"time"
+
+	"github.com/warrenmq/warren/message"
+)
+
+// rules are what a queue's arguments ask for beyond the plain queue. They are read
+// once, when the queue is opened.
+type rules struct {
+	// ttl and idle are x-message-ttl and x-expires in milliseconds, negative
+	// without.
+	ttl, idle int64
+	// maxLength and maxBytes bound the ready messages; limited says that one does.
+	maxLength, maxBytes int64
+	limited             bool
+	// refuses says that a message that does not fit is refused, and refusedDie that
+	// it is dead-lettered.
+	refuses, refusedDie bool
+	// dlx is the dead-letter exchange of a queue that has one, rekey the routing
+	// key to be used instead of the message's own, where rekeys is set.
+	dlx, rekey     string
+	buries, rekeys bool
+}
+
+// rulesOf reads the arguments of a queue, which have been checked.
+func rulesOf(s Spec) rules {
+	number := func(name string, without int64) int64 {
+		v, _ := s.Arguments.Get(name)
+		if n, ok := message.Int(v); ok {
+			return n
+		}
+		return without
+	}
+	text := func(name string) (string, bool) {
+		v, _ := s.Arguments.Get(name)
+		t, ok := v.(string)
+		return t, ok
+	}
+	r := rules{
+		ttl:       number("x-message-ttl", -1),
+		idle:      number("x-expires", -1),
+		maxLength: number("x-max-length", math.MaxInt64),
+		maxBytes:  number("x-max-length-bytes", math.MaxInt64),
+	}
+	r.limited = r.maxLength < math.MaxInt64 || r.maxBytes < math.MaxInt64
+	switch overflow, _ := text("x-overflow"); overflow {
+	case "reject-publish":
+		r.refuses = r.limited
+	case "reject-publish-dlx":
+		r.refuses, r.refusedDie = r.limited, true
+	}
+	r.dlx, r.buries = DeadLetterExchange(s)
+	r.rekey, r.rekeys = text("x-dead-letter-routing-key")
+	return r
+}
+
+// ttlOf gives the time to live of a message in milliseconds: the lower one of the
+// queue's and its own, negative without either.
+func (r *rules) ttlOf(m *message.Message) int64 {
+	ms, ok := m.TTL()
+	if !ok || r.ttl >= 0 && r.ttl < ms {
+		return r.ttl
+	}
+	return ms
+}
+
+// watch is a queue's sense of time.
+type watch struct {
+	clock func() time.Time
+	// read is the time in this call of the queue, in nanoseconds since 1970; 0 if
+	// nobody asked yet.
+	read int64
+	// woken is when the next TimeReached is due, in milliseconds since 1970; 0
+	// without.
+	woken int64
+	// used is when the queue was last used, for x-expires, in milliseconds.
+	used int64
+	// timed says that there may be messages that expire.
+	timed bool
+	// fresh is the position of a message that is just being offered to consumers
+	// and does not expire meanwhile, or none.
+	fresh uint64
+}
+
+// none is no position.
+const none = math.MaxUint64
+
+func (w *watch) nanos() int64 {
+	if w.read == 0 {
+		w.read = w.clock().UnixNano()
+	}
+	return w.read
+}
+
+// now gives the time in whole milliseconds since 1970, those that have passed.
+func (w *watch) now() int64 { return w.nanos() / int64(time.Millisecond) }
+
+// after gives the first whole millisecond that is ms milliseconds away, or the one
+// that has begun for 0.
+func (w *watch) after(ms int64) int64 {
+	if ms == 0 {
+		return w.now()
+	}
+	return (w.nanos()+int64(time.Millisecond)-1)/int64(time.Millisecond) + ms
+}
+
+// wakeAt asks to be woken at a time in milliseconds. An earlier one that was asked
+// for serves as well: what is due is looked at anew then.
+func (w *watch) wakeAt(at int64, out *Actions) {
+	if w.woken == 0 || at < w.woken {
+		w.woken = at
+		out.Wake = time.UnixMilli(at)
+	}
+}
+
+// use notes that the queue was used, so that x-expires counts from now on.
+func (q *classic) use() {
+	if q.rules.idle >= 0 {
+		q.watch.used = q.watch.now()
+	}
+}
+
+// arm asks to be woken for what is due next: the expiry of the first message, or
+// of the queue.
+func (q *classic) arm(out *Actions) {
+	switch {
+	case q.grave.waiting.len() > 0:
+		if q.memory.broken {
+			q.watch.wakeAt(q.watch.after(retryLoad.Milliseconds()), out)
+		}
+	case q.watch.timed && q.ready > 0 && !q.grave.full:
+		_, s := q.head()
+		if at := s.expiry(); at != 0 {
+			q.watch.wakeAt(max(at, 1), out)
+		}
+	}
+	if q.rules.idle >= 0 && len(q.consumers.byID) == 0 {
+		q.watch.wakeAt(q.watch.used+q.rules.idle, out)
+	}
+}
+
+// woken is what the queue does when a time that it asked for has come.
+func (q *classic) woken(now time.Time, out *Actions) {
+	q.watch.woken, q.watch.read = 0, now.UnixNano()
+	idle := q.rules.idle >= 0 && len(q.consumers.byID) == 0
+	if idle && q.watch.now() >= q.watch.used+q.rules.idle {
+		out.Gone = true
+	}
+}
+
+// overdue reports whether a message has expired.
+func (q *classic) overdue(s slot) bool {
+	at := s.expiry()
+	return at != 0 && at <= q.watch.now()
+}
+
+// expire takes the expired messages at the head away (contract 05 §5): only those,
+// so that one behind a longer-lived one stays.
+// It reports whether there are more that have to wait.
+func (q *classic) expire(out *Actions) (more bool) {
+	if !q.watch.timed {
+		return false
+	}
+	for q.ready > 0 {
+		seq, s := q.head()
+		if seq == q.watch.fresh || !q.overdue(s) {
+			return false
+		}
+		if q.rules.buries && q.grave.pause(out) {
+			return true
+		}
+		q.lay(seq, s, Expired, nil, out)
+	}
+	q.watch.timed = q.held > 0
+	return false
+}
+
+// refuses reports whether a message does not fit into a queue that refuses what
+// does not (contract 05 §6). It is asked before consumers are.
+func (q *classic) refuses(m *message.Message) bool {
+	return int64(q.ready) >= q.rules.maxLength || q.bytes+int64(m.Size()) > q.rules.maxBytes
+}
+
+// refusePublish answers a publish that does not fit.
+func (q *classic) refusePublish(p *Publish, out *Actions) {
+	if p.Ref.Wanted() {
+		out.Reject = append(out.Reject, p.Ref)
+	}
+	if !q.rules.refusedDie || !q.rules.buries {
+		p.Msg.Release()
+		return
+	}
+	out.DeadLetter = append(out.DeadLetter, q.dead(p.Msg, MaxLen, p.Atom))
+}
+
+// dropOver drops from the head what is too much.
+func (q *classic) dropOver(out *Actions) {
+	if !q.rules.limited || q.rules.refuses {
+		return
+	}
+	for int64(q.ready) > q.rules.maxLength || q.bytes > q.rules.maxBytes {
+		seq, s := q.head()
+		q.lay(seq, s, MaxLen, nil, out)
+	}
+}
