@@ -161,6 +161,7 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 		<-c.Done()
 	}
 	b.running.Wait()
+	b.stopTimers()
 	b.events.close()
 	return errors.Join(err, b.closeStore())
 }
@@ -177,8 +178,20 @@ func (b *Broker) Close() error {
 		<-c.Done()
 	}
 	b.running.Wait()
+	b.stopTimers()
 	b.events.close()
 	return b.closeStore()
+}
+
+// stopTimers takes the queues' timers away when nothing runs any more.
+func (b *Broker) stopTimers() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, v := range b.vhosts {
+		for _, d := range v.queues.Load().All() {
+			queueOf(d).StopTimer()
+		}
+	}
 }
 
 // beginClosing sees that nothing new starts, and gives the connections there are.

@@ -174,6 +174,8 @@ func (h *Host) wakeAt(at time.Time) {
 // StopTimer takes the queue's timer away. It is for the end of the broker, when
 // nothing runs the queue any more.
 func (h *Host) StopTimer() {
+	h.mu.Lock() // who ran the queue last has had it
+	defer h.mu.Unlock()
 	if h.wake != nil {
 		h.wake.Stop()
 	}

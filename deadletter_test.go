@@ -1,0 +1,337 @@
+package warren_test
+
+import (
+	"fmt"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenmq/warren"
+	"github.com/warrenmq/warren/store"
+	"github.com/warrenmq/warren/store/memstore"
+)
+
+func args(pairs ...any) amqp.Table {
+	t := amqp.Table{}
+	for i := 0; i < len(pairs); i += 2 {
+		t[pairs[i].(string)] = pairs[i+1]
+	}
+	return t
+}
+
+// declareWith declares a durable queue with arguments.
+func declareWith(t testing.TB, ch *amqp.Channel, name string, a amqp.Table) {
+	t.Helper()
+	_, err := ch.QueueDeclare(name, true, false, false, false, a)
+	require.NoError(t, err)
+}
+
+func ready(t testing.TB, ch *amqp.Channel, name string) int {
+	t.Helper()
+	q, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
+	require.NoError(t, err)
+	return q.Messages
+}
+
+// onDisk gives a broker on what is on a disk.
+func onDisk(t testing.TB, d *memstore.Disk) *warren.Broker {
+	t.Helper()
+	s, err := d.Open()
+	require.NoError(t, err)
+	b, err := warren.New(warren.Options{Store: s})
+	require.NoError(t, err)
+	return b
+}
+
+// The retry topology: what a consumer rejects waits half an hour and comes back,
+// with the number of attempts in x-death.
+func TestBubbleARetryComesBackAfterHalfAnHour(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *warren.Broker) {
+		conn := dialBubble(t, b, 0)
+		defer conn.Close()
+		ch := channel(t, conn)
+		declareWith(t, ch, "work", args("x-dead-letter-exchange", "", "x-dead-letter-routing-key", "wait"))
+		declareWith(t, ch, "wait", args("x-dead-letter-exchange", "", "x-dead-letter-routing-key", "work",
+			"x-message-ttl", int32(30*60*1000)))
+		publish(t, ch, "", "work", "job")
+		in, err := ch.Consume("work", "", false, false, false, false, nil)
+		require.NoError(t, err)
+		for attempt := range int64(4) {
+			start := time.Now()
+			d := <-in
+			if attempt > 0 {
+				require.Equal(t, 30*time.Minute, time.Since(start))
+				deaths := d.Headers["x-death"].([]any)
+				require.Len(t, deaths, 2)
+				for _, e := range deaths {
+					require.Equal(t, attempt, e.(amqp.Table)["count"])
+				}
+			}
+			require.NoError(t, d.Nack(false, false))
+			synctest.Wait()
+		}
+		require.Equal(t, 1, ready(t, ch, "wait"))
+	})
+}
+
+func TestBubbleMessagesExpireAtTheHeadOnly(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *warren.Broker) {
+		conn := dialBubble(t, b, 0)
+		defer conn.Close()
+		ch := channel(t, conn)
+		declareWith(t, ch, "q", nil)
+		for i, ttl := range []string{"1000", "", "1000", "3600000"} {
+			require.NoError(t, ch.Publish("", "q", false, false, amqp.Publishing{Expiration: ttl, Body: []byte(strconv.Itoa(i))}))
+		}
+		require.Equal(t, 4, ready(t, ch, "q"))
+		time.Sleep(1001 * time.Millisecond)
+		synctest.Wait()
+		require.Equal(t, 3, ready(t, ch, "q"), "the first is gone, the third stands behind one that stays")
+		m, _, err := ch.Get("q", true)
+		require.NoError(t, err)
+		require.Equal(t, "1", string(m.Body))
+		require.Equal(t, 1, ready(t, ch, "q"))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Zero(t, ready(t, ch, "q"))
+	})
+}
+
+func TestBubbleAnUnusedQueueExpires(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *warren.Broker) {
+		conn := dialBubble(t, b, 0)
+		defer conn.Close()
+		ch := channel(t, conn)
+		const week = 7 * 24 * 3600 * 1000
+		declareWith(t, ch, "idle", args("x-expires", int32(week)))
+		declareWith(t, ch, "asked", args("x-expires", int32(week)))
+		declareWith(t, ch, "consumed", args("x-expires", int32(week)))
+		_, err := ch.Consume("consumed", "c", true, false, false, false, nil)
+		require.NoError(t, err)
+		time.Sleep(5 * 24 * time.Hour)
+		require.Zero(t, ready(t, ch, "asked"))
+		publish(t, ch, "", "idle", "is no use of it")
+		time.Sleep(5 * 24 * time.Hour)
+		synctest.Wait()
+		_, err = channel(t, conn).QueueDeclarePassive("idle", true, false, false, false, nil)
+		requireCode(t, err, amqp.NotFound, "NOT_FOUND - no queue 'idle' in vhost '/'")
+		require.Zero(t, ready(t, ch, "consumed"))
+		require.NoError(t, ch.Cancel("c", false))
+		time.Sleep(6 * 24 * time.Hour)
+		synctest.Wait()
+		_, err = channel(t, conn).QueueDeclarePassive("asked", true, false, false, false, nil)
+		requireCode(t, err, amqp.NotFound, "NOT_FOUND - no queue 'asked' in vhost '/'")
+		require.Zero(t, ready(t, ch, "consumed"))
+	})
+}
+
+// When a message expires is known after a restart, and so is how it died.
+func TestBubbleExpiryAndDeathsSurviveARestart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		disk := memstore.NewDisk()
+		b := onDisk(t, disk)
+		conn := dialBubble(t, b, 0)
+		ch := channel(t, conn)
+		declareWith(t, ch, "dead", nil)
+		declareWith(t, ch, "q", args("x-dead-letter-exchange", "", "x-dead-letter-routing-key", "dead"))
+		declareWith(t, ch, "again", args("x-dead-letter-exchange", "amq.direct"))
+		require.NoError(t, ch.QueueBind("dead", "hidden", "amq.direct", false, nil))
+		require.NoError(t, ch.Confirm(false))
+		send := func(key string, p amqp.Publishing) {
+			p.DeliveryMode = amqp.Persistent
+			d, err := ch.PublishWithDeferredConfirm("", key, false, false, p)
+			require.NoError(t, err)
+			require.True(t, d.Wait())
+		}
+		send("q", amqp.Publishing{Body: []byte("hour"), Expiration: "3600000"})
+		send("again", amqp.Publishing{Body: []byte("bcc"), Headers: amqp.Table{"BCC": []any{"hidden"}}})
+		restart := func() {
+			require.NoError(t, conn.Close())
+			require.NoError(t, b.Close())
+			b = onDisk(t, disk)
+			conn = dialBubble(t, b, 0)
+			ch = channel(t, conn)
+		}
+		time.Sleep(40 * time.Minute)
+		restart()
+		m, _, err := ch.Get("again", false)
+		require.NoError(t, err)
+		require.NoError(t, m.Reject(false))
+		synctest.Wait()
+		m, ok, err := ch.Get("dead", true)
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.Equal(t, "bcc", string(m.Body), "its hidden key was kept")
+		require.Equal(t, 1, ready(t, ch, "q"))
+		time.Sleep(19 * time.Minute)
+		synctest.Wait()
+		require.Equal(t, 1, ready(t, ch, "q"))
+		time.Sleep(61 * time.Second)
+		synctest.Wait()
+		require.Zero(t, ready(t, ch, "q"))
+		restart()
+		m, _, err = ch.Get("dead", true)
+		require.NoError(t, err)
+		require.Equal(t, "hour", string(m.Body))
+		require.Empty(t, m.Expiration)
+		require.Equal(t, "3600000", m.Headers["x-death"].([]any)[0].(amqp.Table)["original-expiration"])
+		require.Equal(t, "q", m.Headers["x-first-death-queue"])
+		require.NoError(t, conn.Close())
+		require.NoError(t, b.Close())
+		synctest.Wait()
+	})
+}
+
+// imaging is a store that remembers its disk as it is after each batch.
+type imaging struct {
+	*memstore.Store
+	disk   *memstore.Disk
+	mu     sync.Mutex
+	images []*memstore.Disk
+}
+
+func (s *imaging) Apply(changes []store.Change) error {
+	err := s.Store.Apply(changes)
+	s.mu.Lock()
+	s.images = append(s.images, s.disk.Crash())
+	s.mu.Unlock()
+	return err
+}
+
+// Whenever the machine stops, a confirmed message that dies on its way through
+// durable queues is in exactly one of them.
+func TestACrashNeitherLosesNorDoublesADeadLetter(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		work amqp.Table // beside the dead-letter exchange
+		die  func(t *testing.T, ch *amqp.Channel, n int)
+	}{
+		{"rejected", nil, func(t *testing.T, ch *amqp.Channel, n int) {
+			for range n {
+				m, ok, err := ch.Get("work", false)
+				require.NoError(t, err)
+				require.True(t, ok)
+				require.NoError(t, m.Reject(false))
+			}
+		}},
+		{"in a transaction", nil, func(t *testing.T, ch *amqp.Channel, n int) {
+			require.NoError(t, ch.Tx())
+			for range n {
+				m, _, err := ch.Get("work", false)
+				require.NoError(t, err)
+				require.NoError(t, m.Reject(false))
+			}
+			require.NoError(t, ch.TxCommit())
+		}},
+		{"expired", args("x-message-ttl", int32(20)), nil},
+		{"maxlen", args("x-max-length", int32(3)), nil},
+		{"refused", args("x-max-length", int32(3), "x-overflow", "reject-publish-dlx"), nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			const n = 12
+			disk := memstore.NewDisk()
+			s, err := disk.Open()
+			require.NoError(t, err)
+			img := &imaging{Store: s, disk: disk}
+			b, err := warren.New(warren.Options{Store: img})
+			require.NoError(t, err)
+			conn, err := amqp.DialConfig("amqp://", amqp.Config{Dial: b.Dial})
+			require.NoError(t, err)
+			ch := channel(t, conn)
+			topology := args("x-dead-letter-exchange", "amq.fanout")
+			for k, v := range c.work {
+				topology[k] = v
+			}
+			declareWith(t, ch, "dead", nil)
+			declareWith(t, ch, "copy", nil)
+			for _, q := range []string{"dead", "copy"} {
+				require.NoError(t, ch.QueueBind(q, "", "amq.fanout", false, nil))
+			}
+			declareWith(t, ch, "work", topology)
+			img.mu.Lock()
+			set := len(img.images) // up
+			img.mu.Unlock()
+			confirmed := map[string]int{} // by the number of images there were
+			require.NoError(t, ch.Confirm(false))
+			for i := range n {
+				body := fmt.Sprintf("%02d", i)
+				d, err := ch.PublishWithDeferredConfirm("", "work", false, false, amqp.Publishing{
+					Body: []byte(body), DeliveryMode: amqp.Persistent})
+				require.NoError(t, err)
+				if d.Wait() {
+					img.mu.Lock()
+					confirmed[body] = len(img.images)
+					img.mu.Unlock()
+				}
+			}
+			die := channel(t, conn)
+			if c.die != nil {
+				c.die(t, die, n)
+			}
+			left := 0
+			if c.name == "maxlen" || c.name == "refused" {
+				left = 3
+			}
+			require.Eventually(t, func() bool { return ready(t, ch, "dead") == n-left }, 5*time.Second, 5*time.Millisecond)
+			require.NoError(t, conn.Close())
+			require.NoError(t, b.Close())
+
+			require.Greater(t, len(img.images), set+n)
+			for i := set; i < len(img.images); i++ {
+				image := img.images[i]
+				in := contents(t, image)
+				if c.name != "refused" { // what never was in a queue is stored by each as it can
+					require.Equal(t, in["dead"], in["copy"], "image %d", i)
+				}
+				where := map[string]int{}
+				for _, q := range []string{"work", "dead"} {
+					for _, body := range in[q] {
+						where[body]++
+					}
+				}
+				for body, times := range where {
+					require.Equal(t, 1, times, "%s in image %d: %v", body, i, in)
+				}
+				for body, from := range confirmed {
+					if i+1 >= from {
+						require.Equal(t, 1, where[body], "%s in image %d: %v", body, i, in)
+					}
+				}
+			}
+		})
+	}
+}
+
+// contents gives what a broker finds in its queues, as it was before anything in
+// it expires.
+func contents(t *testing.T, d *memstore.Disk) map[string][]string {
+	t.Helper()
+	in := map[string][]string{}
+	synctest.Test(t, func(t *testing.T) { // where it is the year 2000
+		b := onDisk(t, d)
+		synctest.Wait() // it may be in the middle of something
+		conn := dialBubble(t, b, 0)
+		for _, q := range []string{"work", "dead", "copy"} {
+			ch := channel(t, conn)
+			for {
+				m, ok, err := ch.Get(q, false)
+				if err != nil || !ok {
+					break
+				}
+				in[q] = append(in[q], string(m.Body))
+			}
+		}
+		require.NoError(t, conn.Close())
+		require.NoError(t, b.Close())
+		synctest.Wait()
+	})
+	return in
+}
