@@ -30,10 +30,6 @@ func nativeChannel(t testing.TB, b *warren.Broker) *warren.Channel {
 	return ch
 }
 
-func persistent(body string) warren.Message {
-	return warren.Message{Body: []byte(body), Properties: warren.Properties{DeliveryMode: 2}}
-}
-
 // drain takes and acknowledges all messages of a queue.
 func drain(t testing.TB, ch *warren.Channel, queue string) (bodies []string) {
 	t.Helper()

@@ -18,9 +18,9 @@ import (
 	"github.com/warrenmq/warren/wire"
 )
 
-// ready gives what is in a queue after a restart, crashed or not: it takes nothing
+// readyAfterCrash gives what is in a queue after a restart, crashed or not: it takes nothing
 // from the broker's own disk.
-func ready(t testing.TB, d *memstore.Disk, queue string) []string {
+func readyAfterCrash(t testing.TB, d *memstore.Disk, queue string) []string {
 	t.Helper()
 	b := afterCrash(t, d)
 	all := drained(t, native(t, b), queue)
@@ -89,12 +89,12 @@ func TestWhatWasDeliveredComesBackRedelivered(t *testing.T) {
 	require.NoError(t, all[2].Nack(true))
 	flushed(t, b)
 	want := []string{"1*", "3*", "4*", "5", "6"}
-	require.Equal(t, want, ready(t, d, "q"))
+	require.Equal(t, want, readyAfterCrash(t, d, "q"))
 	b = restarted(t, b, d)
-	require.Equal(t, want, ready(t, d, "q"), "closing a broker is like a crash")
+	require.Equal(t, want, readyAfterCrash(t, d, "q"), "closing a broker is like a crash")
 	require.Equal(t, want, drained(t, native(t, b), "q"))
 	flushed(t, b)
-	require.Empty(t, ready(t, d, "q"))
+	require.Empty(t, readyAfterCrash(t, d, "q"))
 }
 
 func TestPurgedAndDiscardedMessagesDoNotComeBack(t *testing.T) {
@@ -109,7 +109,7 @@ func TestPurgedAndDiscardedMessagesDoNotComeBack(t *testing.T) {
 	require.NoError(t, all[1].Nack(false))
 	require.NoError(t, ch.PublishConfirmed(t.Context(), "", "q", persistent("5")))
 	flushed(t, b)
-	require.Equal(t, []string{"1*", "5"}, ready(t, d, "q"))
+	require.Equal(t, []string{"1*", "5"}, readyAfterCrash(t, d, "q"))
 }
 
 func TestTransientMessagesDoNotComeBack(t *testing.T) {
@@ -125,7 +125,7 @@ func TestTransientMessagesDoNotComeBack(t *testing.T) {
 		}
 		require.NoError(t, ch.PublishConfirmed(t.Context(), "", "q", m))
 	}
-	all := ready(t, d, "q")
+	all := readyAfterCrash(t, d, "q")
 	require.Len(t, all, 25)
 	require.Equal(t, "1", all[0])
 	require.Len(t, drained(t, ch, "q"), 50, "they were paged out and are still there without a restart")
@@ -177,7 +177,7 @@ func TestALongQueueIsReadBackInOrder(t *testing.T) {
 		}
 	}
 	flushed(t, b)
-	require.Empty(t, ready(t, d, "q1"))
+	require.Empty(t, readyAfterCrash(t, d, "q1"))
 }
 
 func TestAConfirmComesWhenTheMessageIsDurable(t *testing.T) {
@@ -208,8 +208,8 @@ func TestAConfirmComesWhenTheMessageIsDurable(t *testing.T) {
 	}
 	s.Release()
 	require.NoError(t, one.Wait(t.Context()))
-	require.Equal(t, []string{"1"}, ready(t, d, "q"))
-	require.Equal(t, []string{"1"}, ready(t, d, "other"))
+	require.Equal(t, []string{"1"}, readyAfterCrash(t, d, "q"))
+	require.Equal(t, []string{"1"}, readyAfterCrash(t, d, "other"))
 }
 
 // A transaction over several queues: publishes, acknowledgements, and both.
@@ -284,7 +284,7 @@ func TestACommitIsAnsweredWhenItIsDurable(t *testing.T) {
 			require.NoError(t, ch.TxSelect(t.Context()))
 			f(t, ch)
 			flushed(t, b)
-			before := ready(t, d, "q")
+			before := readyAfterCrash(t, d, "q")
 			s.Hold()
 			done := make(chan error, 1)
 			go func() { done <- ch.TxCommit(context.Background()) }()
@@ -292,7 +292,7 @@ func TestACommitIsAnsweredWhenItIsDurable(t *testing.T) {
 			require.Empty(t, done, "it is not durable")
 			s.Release()
 			require.NoError(t, await(t, done))
-			require.NotEqual(t, before, ready(t, d, "q"))
+			require.NotEqual(t, before, readyAfterCrash(t, d, "q"))
 		})
 	}
 }

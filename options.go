@@ -155,7 +155,8 @@ func serverProperties() message.Table {
 	capabilities := message.Table{}
 	for _, c := range []string{
 		"authentication_failure_close", "basic.nack", "connection.blocked", "consumer_cancel_notify",
-		"direct_reply_to", "exchange_exchange_bindings", "per_consumer_qos", "publisher_confirms",
+		"consumer_priorities", "direct_reply_to", "exchange_exchange_bindings", "per_consumer_qos",
+		"publisher_confirms",
 	} {
 		capabilities = append(capabilities, message.Field{Name: c, Value: true})
 	}

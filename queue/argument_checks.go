@@ -51,7 +51,7 @@ func declareChecks() []check {
 // consumeChecks are those of basic.consume's (contract 05 §10).
 func consumeChecks() []check {
 	return []check{
-		{"x-priority", wantInteger},
+		{argConsumerPriority, wantInteger},
 		{"x-cancel-on-ha-failover", wantBool},
 		{"x-credit", wantTable},
 	}

@@ -9,6 +9,7 @@ import (
 )
 
 const (
+	argConsumerPriority   = "x-priority"
 	argQueueType          = "x-queue-type"
 	argDeadLetterExchange = "x-dead-letter-exchange"
 	argSegmentSize        = "x-stream-max-segment-size-bytes"

@@ -437,7 +437,7 @@ func TestConsumerArguments(t *testing.T) {
 		{"unknown ones", all, args("x-foo", int32(5), "x-max-length", int32(-1), "x-queue-type", "nope"), ""},
 		{"a user's type", own, args("x-own", "anything"), ""},
 		{"of another type with a user's type", own, args("x-priority", int32(1)), bad + "'x-priority' for queue 'q' in vhost '/' of queue type own"},
-		{"priority is not there yet", classicCapabilities(), args("x-priority", int32(5)), "NOT_IMPLEMENTED - x-priority for queue 'q' in vhost '/'"},
+		{"priority of a classic queue", classicCapabilities(), args("x-priority", int64(-5)), ""},
 		{"credit is not there yet", classicCapabilities(), args("x-credit", credit), "NOT_IMPLEMENTED - x-credit for queue 'q' in vhost '/'"},
 		{"failover has no effect to miss", classicCapabilities(), args("x-cancel-on-ha-failover", false), ""},
 	} {

@@ -21,14 +21,13 @@ func classicCapabilities() Capabilities {
 			"x-queue-master-locator",
 		},
 		ConsumerArguments: []string{
-			"x-priority",
+			argConsumerPriority,
 			"x-cancel-on-ha-failover",
 			"x-credit",
 		},
 		Unimplemented: []string{
 			"x-max-priority",
 			"x-single-active-consumer",
-			"x-priority",
 			"x-credit",
 		},
 		Transient:   true,

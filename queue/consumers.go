@@ -1,16 +1,30 @@
 package queue
 
-import "github.com/warrenmq/warren/message"
+import (
+	"cmp"
+	"slices"
 
-// consumers are the consumers of a classic queue. Those that can take a
-// delivery stand in a ring and are served in turn; a consumer that is full
-// stands outside and joins the end when it has room again (contract 05 §4,
-// rabbit_queue_consumers).
+	"github.com/warrenmq/warren/message"
+)
+
+// consumers are the consumers of a classic queue. Those of one priority that may
+// be able to take a delivery stand in a ring and are served in turn, as long as
+// none of a higher priority can take it. One that turns out to be full, or whose
+// gate is shut, when its turn comes leaves its ring, and joins its end when it has
+// room again (contract 05 §4 and §8, rabbit_queue_consumers).
 type consumers struct {
 	byID      map[message.ConsumerID]*taker
-	first     *taker // of the ring
+	rings     []*ring // highest priority first
 	exclusive bool
 	last      *taker // the one settled last, to look it up without the map
+}
+
+// ring is where the consumers of one priority take turns. It is there while there
+// are any, in turn or not.
+type ring struct {
+	priority int64
+	members  int
+	first    *taker // whose turn it is; nil if nobody can take anything
 }
 
 // taker is one consumer.
@@ -19,6 +33,7 @@ type taker struct {
 	held       int
 	inRing     bool
 	gated      bool // its gate said no; waits for Resume
+	ring       *ring
 	next, prev *taker
 }
 
@@ -38,11 +53,30 @@ func (c *consumers) add(spec Consumer) error {
 	if c.exclusive || spec.Exclusive && len(c.byID) > 0 {
 		return ErrExclusiveUse
 	}
-	t := &taker{Consumer: spec}
+	t := &taker{Consumer: spec, ring: c.ringOf(consumerPriority(spec.Arguments))}
+	t.ring.members++
 	c.byID[spec.ID] = t
 	c.exclusive = spec.Exclusive
-	c.join(t)
+	t.join()
 	return nil
+}
+
+// consumerPriority is x-priority, which CheckConsumer has seen to be an integer.
+func consumerPriority(args message.Table) int64 {
+	v, _ := args.Get(argConsumerPriority)
+	n, _ := message.Int(v)
+	return n
+}
+
+// ringOf gives the ring of a priority.
+func (c *consumers) ringOf(priority int64) *ring {
+	i, ok := slices.BinarySearchFunc(c.rings, priority, func(r *ring, p int64) int {
+		return cmp.Compare(p, r.priority)
+	})
+	if !ok {
+		c.rings = slices.Insert(c.rings, i, &ring{priority: priority})
+	}
+	return c.rings[i]
 }
 
 // remove reports whether the consumer was there.
@@ -52,7 +86,10 @@ func (c *consumers) remove(id message.ConsumerID) bool {
 		return false
 	}
 	delete(c.byID, id)
-	c.leave(t)
+	t.leave()
+	if t.ring.members--; t.ring.members == 0 {
+		c.rings = slices.DeleteFunc(c.rings, func(r *ring) bool { return r == t.ring })
+	}
 	if t == c.last {
 		c.last = nil
 	}
@@ -61,26 +98,29 @@ func (c *consumers) remove(id message.ConsumerID) bool {
 }
 
 // front gives the consumer whose turn it is, or nil.
-func (c *consumers) front() *taker { return c.first }
-
-// rotate ends the turn of a consumer that got a delivery.
-func (c *consumers) rotate(t *taker) {
-	if t.full() {
-		c.leave(t)
-		return
+func (c *consumers) front() *taker {
+	for _, r := range c.rings {
+		for r.first != nil {
+			if !r.first.full() {
+				return r.first
+			}
+			r.first.leave()
+		}
 	}
-	c.first = t.next
+	return nil
 }
 
-// block takes a consumer whose gate is shut out of the ring.
-func (c *consumers) block(t *taker) { c.leave(t) }
+// rotate ends the turn of a consumer that got a delivery.
+func (c *consumers) rotate(t *taker) { t.ring.first = t.next }
 
-// resume lets a consumer whose gate was shut try again. It is not full: it stood
-// in the ring when its gate was asked.
+// block takes a consumer whose gate is shut out of its ring.
+func (c *consumers) block(t *taker) { t.leave() }
+
+// resume lets a consumer whose gate was shut try again.
 func (c *consumers) resume(id message.ConsumerID) {
 	if t := c.byID[id]; t != nil && t.gated {
 		t.gated = false
-		c.join(t)
+		t.join()
 	}
 }
 
@@ -95,35 +135,38 @@ func (c *consumers) returned(id message.ConsumerID) {
 	}
 	t.held--
 	if !t.gated {
-		c.join(t)
+		t.join()
 	}
 }
 
-func (c *consumers) join(t *taker) {
+// join puts the consumer at the end of its ring.
+func (t *taker) join() {
+	r := t.ring
 	switch {
 	case t.inRing:
 		return
-	case c.first == nil:
-		c.first, t.next, t.prev = t, t, t
+	case r.first == nil:
+		r.first, t.next, t.prev = t, t, t
 	default:
-		last := c.first.prev
+		last := r.first.prev
 		last.next, t.prev = t, last
-		t.next, c.first.prev = c.first, t
+		t.next, r.first.prev = r.first, t
 	}
 	t.inRing = true
 }
 
-func (c *consumers) leave(t *taker) {
+func (t *taker) leave() {
 	if !t.inRing {
 		return
 	}
+	r := t.ring
 	t.inRing = false
 	if t.next == t {
-		c.first = nil
+		r.first = nil
 	} else {
 		t.prev.next, t.next.prev = t.next, t.prev
-		if c.first == t {
-			c.first = t.next
+		if r.first == t {
+			r.first = t.next
 		}
 	}
 	t.next, t.prev = nil, nil

@@ -102,7 +102,7 @@ func TestShrinkFindsTheStepsThatMatter(t *testing.T) {
 type modelQueue struct {
 	ready []modelMessage   // sorted by body
 	held  []received       // as the real queue gave them
-	turn  []*modelConsumer // whose turn it is comes first
+	turn  []*modelConsumer // of equal priority, whose turn it is comes first
 	all   []*modelConsumer
 }
 
@@ -112,24 +112,40 @@ type modelMessage struct {
 }
 
 type modelConsumer struct {
-	spec   Consumer
-	in     *inbox
-	gate   *countedGate // the real one
-	room   int          // of the model's own
-	gated  bool
-	held   int
-	expect []modelMessage
+	spec     Consumer
+	priority int
+	in       *inbox
+	gate     *countedGate // the real one
+	room     int          // of the model's own
+	gated    bool
+	held     int
+	expect   []modelMessage
 }
 
 func (c *modelConsumer) full() bool {
 	return !c.spec.NoAck && c.spec.Prefetch > 0 && c.held >= c.spec.Prefetch
 }
 
+// takeTurn takes the one whose turn it is out of turn.
+func (m *modelQueue) takeTurn() *modelConsumer {
+	next := 0
+	for i, c := range m.turn {
+		if c.priority > m.turn[next].priority {
+			next = i
+		}
+	}
+	c := m.turn[next]
+	m.turn = slices.Delete(m.turn, next, next+1)
+	return c
+}
+
 // deliver hands out what is ready.
 func (m *modelQueue) deliver() {
 	for len(m.ready) > 0 && len(m.turn) > 0 {
-		c := m.turn[0]
-		m.turn = m.turn[1:]
+		c := m.takeTurn()
+		if c.full() {
+			continue
+		}
 		if c.gate != nil {
 			if c.room == 0 {
 				c.gated = true
@@ -142,14 +158,12 @@ func (m *modelQueue) deliver() {
 		if !c.spec.NoAck {
 			c.held++
 		}
-		if !c.full() {
-			m.turn = append(m.turn, c)
-		}
+		m.turn = append(m.turn, c)
 	}
 }
 
 func (m *modelQueue) join(c *modelConsumer) {
-	if !c.gated && !c.full() && !slices.Contains(m.turn, c) {
+	if !c.gated && !slices.Contains(m.turn, c) {
 		m.turn = append(m.turn, c)
 	}
 }
@@ -265,6 +279,10 @@ func (run *modelRun) consumeOne(s modelStep) error {
 	c := &modelConsumer{
 		spec: Consumer{Prefetch: s.a % 5, NoAck: s.b%4 == 0, Exclusive: s.c%16 == 0},
 		in:   &inbox{t: run.t},
+	}
+	if s.a%3 > 0 {
+		c.priority = s.b%4 - 1
+		c.spec.Arguments = args(argConsumerPriority, int32(c.priority))
 	}
 	if s.b%3 == 0 {
 		c.gate = &countedGate{room: s.c % 4}

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -165,16 +166,20 @@ func TestReturnedPositionsComeInOrderAndLeaveNothing(t *testing.T) {
 	require.Zero(t, cap(h))
 }
 
-// naiveRing is a consumer ring as a plain list: whose turn it is comes first.
+// naiveRing is the consumers in turn as a plain list, whatever their priorities:
+// of equal ones, whose turn it is comes first.
 type naiveRing struct {
 	turn []message.ConsumerID
 	all  map[message.ConsumerID]*naiveTaker
 }
 
 type naiveTaker struct {
+	priority       int64
 	held, prefetch int
 	noAck, gated   bool
 }
+
+func (x *naiveTaker) full() bool { return !x.noAck && x.prefetch > 0 && x.held >= x.prefetch }
 
 func (n *naiveRing) leave(id message.ConsumerID) {
 	n.turn = slices.DeleteFunc(n.turn, func(x message.ConsumerID) bool { return x == id })
@@ -186,7 +191,26 @@ func (n *naiveRing) join(id message.ConsumerID) {
 	}
 }
 
-func TestTheConsumerRingAgreesWithAList(t *testing.T) {
+// byPriority gives the consumers in turn, the highest priority first.
+func (n *naiveRing) byPriority() []message.ConsumerID {
+	return slices.SortedStableFunc(slices.Values(n.turn), func(a, b message.ConsumerID) int {
+		return cmp.Compare(n.all[b].priority, n.all[a].priority)
+	})
+}
+
+// front gives the first one that is not full, 0 if there is none; those before it
+// leave.
+func (n *naiveRing) front() message.ConsumerID {
+	for _, id := range n.byPriority() {
+		if !n.all[id].full() {
+			return id
+		}
+		n.leave(id)
+	}
+	return 0
+}
+
+func TestTheConsumerRingsAgreeWithAList(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(40) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
@@ -196,6 +220,15 @@ func TestTheConsumerRingAgreesWithAList(t *testing.T) {
 			n := naiveRing{all: map[message.ConsumerID]*naiveTaker{}}
 			var ids []message.ConsumerID
 			last := message.ConsumerID(0)
+			front := func() *taker {
+				f := c.front()
+				if want := n.front(); want == 0 {
+					require.Nil(t, f)
+				} else {
+					require.Equal(t, want, f.ID)
+				}
+				return f
+			}
 			for range 3000 {
 				var id message.ConsumerID
 				if len(ids) > 0 {
@@ -205,48 +238,50 @@ func TestTheConsumerRingAgreesWithAList(t *testing.T) {
 				switch i := rnd.IntN(100); {
 				case i < 5 && len(ids) < 8:
 					last++
-					spec := Consumer{ID: last, Prefetch: rnd.IntN(4), NoAck: rnd.IntN(4) == 0}
+					y := &naiveTaker{prefetch: rnd.IntN(4), noAck: rnd.IntN(4) == 0, priority: int64(rnd.IntN(3) - 1)}
+					spec := Consumer{ID: last, Prefetch: y.prefetch, NoAck: y.noAck}
+					if y.priority != 0 {
+						spec.Arguments = args(argConsumerPriority, int8(y.priority))
+					}
 					require.NoError(t, c.add(spec))
 					require.ErrorIs(t, c.add(Consumer{ID: 1 << 40, Exclusive: true}), ErrExclusiveUse)
 					ids = append(ids, last)
-					n.all[last] = &naiveTaker{prefetch: spec.Prefetch, noAck: spec.NoAck}
+					n.all[last] = y
 					n.join(last)
 				case i < 8 && x != nil:
 					require.True(t, c.remove(id))
 					require.False(t, c.remove(id))
 					ids = slices.DeleteFunc(ids, func(x message.ConsumerID) bool { return x == id })
-					delete(n.all, id)
 					n.leave(id)
+					delete(n.all, id)
 					c.returned(id) // late settles of a consumer that is gone
 					c.resume(id)
-				case i < 15 && len(n.turn) > 0:
-					f := c.front()
-					f.Gate = &countedGate{}
-					require.False(t, f.admits(1))
-					c.block(f)
-					f.Gate = nil
-					n.all[f.ID].gated = true
-					n.leave(f.ID)
+				case i < 15:
+					if f := front(); f != nil {
+						f.Gate = &countedGate{}
+						require.False(t, f.admits(1))
+						c.block(f)
+						f.Gate = nil
+						n.all[f.ID].gated = true
+						n.leave(f.ID)
+					}
 				case i < 30 && x != nil:
 					c.resume(id)
 					if x.gated {
 						x.gated = false
-						if x.noAck || x.prefetch == 0 || x.held < x.prefetch {
-							n.join(id)
-						}
+						n.join(id)
 					}
-				case i < 70 && len(n.turn) > 0: // a delivery
-					f := c.front()
-					y := n.all[f.ID]
-					n.leave(f.ID)
-					if !y.noAck {
-						f.held++
-						y.held++
-					}
-					if y.noAck || y.prefetch == 0 || y.held < y.prefetch {
+				case i < 70: // a delivery
+					if f := front(); f != nil {
+						y := n.all[f.ID]
+						n.leave(f.ID)
 						n.join(f.ID)
+						if !y.noAck {
+							f.held++
+							y.held++
+						}
+						c.rotate(f)
 					}
-					c.rotate(f)
 				case x != nil && x.held > 0:
 					c.returned(id)
 					x.held--
@@ -254,27 +289,35 @@ func TestTheConsumerRingAgreesWithAList(t *testing.T) {
 						n.join(id)
 					}
 				}
-				if !slices.Equal(n.turn, ring(&c)) {
-					t.Fatalf("the ring is %v, want %v", ring(&c), n.turn)
+				if !slices.Equal(n.byPriority(), inTurn(&c)) {
+					t.Fatalf("the rings are %v, want %v", inTurn(&c), n.byPriority())
 				}
 			}
+			for _, id := range ids {
+				c.remove(id)
+			}
+			require.Empty(t, c.rings)
 		})
 	}
 }
 
-// ring lists the ring from its front on, and checks that it is one.
-func ring(c *consumers) []message.ConsumerID {
+// inTurn lists the consumers in turn, highest priority first and each ring from
+// its front on, and checks that they are rings.
+func inTurn(c *consumers) []message.ConsumerID {
 	ids := []message.ConsumerID{}
-	if c.first == nil {
-		return nil
-	}
-	for x := c.first; ; x = x.next {
-		if !x.inRing || x.next.prev != x || len(ids) > len(c.byID) {
+	for i, r := range c.rings {
+		if i > 0 && c.rings[i-1].priority <= r.priority || r.members == 0 {
 			return nil
 		}
-		ids = append(ids, x.ID)
-		if x.next == c.first {
-			return ids
+		for x := r.first; x != nil; {
+			if !x.inRing || x.ring != r || x.next.prev != x || len(ids) > len(c.byID) {
+				return nil
+			}
+			ids = append(ids, x.ID)
+			if x = x.next; x == r.first {
+				break
+			}
 		}
 	}
+	return ids
 }

@@ -141,7 +141,7 @@ func quorumCapabilities() Capabilities {
 			"x-message-ttl",
 			"x-queue-leader-locator",
 		},
-		ConsumerArguments: []string{"x-priority", "x-credit"},
+		ConsumerArguments: []string{argConsumerPriority, "x-credit"},
 	}
 }
 
