@@ -183,7 +183,7 @@ func TestEventsOfConsumers(t *testing.T) {
 			_, err = ch.Consume("q", "c", true, true, false, false, nil)
 			require.NoError(t, err)
 			h.all(warren.ConsumerCreated{VHost: "/", Connection: 1, Channel: 1, ConsumerInfo: chinfo.ConsumerInfo{
-				Tag: "c", Queue: "q", NoAck: true, Exclusive: true, Prefetch: 5,
+				Tag: "c", Queue: "q", NoAck: true, Exclusive: true, Active: true, Prefetch: 5,
 			}})
 			require.NoError(t, tc.end(conn, ch))
 			h.all(warren.ConsumerDeleted{VHost: "/", Connection: 1, Channel: 1, Queue: "q", Tag: "c"})

@@ -70,7 +70,7 @@ func TestInfoShowsWhatIsThere(t *testing.T) {
 	require.EqualValues(t, 1, c.Channels[0].Number)
 	require.Equal(t, chinfo.Info{
 		Mode: chinfo.Mode{Confirm: true, Prefetch: 7}, Unacknowledged: 1, GlobalPrefetch: 9,
-		Consumers: []chinfo.ConsumerInfo{{Tag: "c", Queue: "q", Exclusive: true, Prefetch: 7}},
+		Consumers: []chinfo.ConsumerInfo{{Tag: "c", Queue: "q", Exclusive: true, Active: true, Prefetch: 7}},
 	}, c.Channels[0].Info)
 	require.True(t, conns[1].Memory)
 	require.Len(t, conns[1].Channels, 1)

@@ -240,8 +240,14 @@ func (ch *Channel) CloseBecause(why reply.Reason) {
 	ch.mu.Unlock()
 	ch.endReplies()
 	ch.confirms.Close()
-	for _, c := range consumers {
-		c.host.Cancel(c.id)
+	// Those that wait for their turn as the single active consumer go first, or they
+	// would get it.
+	for _, active := range []bool{false, true} {
+		for _, c := range consumers {
+			if c.active.Load() == active {
+				c.host.Cancel(c.id)
+			}
+		}
 	}
 	if ch.tx != nil {
 		ch.tx.drop(ch)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"slices"
+	"sync/atomic"
 
 	"github.com/warrenmq/warren/intercept"
 	"github.com/warrenmq/warren/message"
@@ -29,6 +30,9 @@ type consumer struct {
 	spec  queue.Consumer     // as its queue was asked
 	id    message.ConsumerID // set in the queue's turn before the first delivery
 	waits bool               // stands in ch.waiting; guarded by ch.mu
+	// active says that it does not wait behind a single active consumer. It never
+	// becomes false again.
+	active atomic.Bool
 }
 
 // TryTake implements queue.Gate.
@@ -125,6 +129,9 @@ func (c *consumer) Cancelled() {
 	delete(ch.consumers, c.tag)
 	ch.Out.Cancelled(c.tag)
 }
+
+// Activated implements queue.ActiveSink.
+func (c *consumer) Activated() { c.active.Store(true) }
 
 // Left implements queue.LeavingSink.
 func (c *consumer) Left() {
@@ -261,6 +268,7 @@ func (ch *Channel) Consume(c Consume, ok func(tag string)) error {
 		tag = generated("amq.ctag-")
 	}
 	cons := &consumer{ch: ch, tag: tag, host: h, noAck: c.NoAck}
+	cons.active.Store(!queue.SingleActive(h.Spec()))
 	cons.spec = queue.Consumer{
 		Tag: tag, NoAck: c.NoAck, Exclusive: c.Exclusive,
 		Prefetch: cmp.Or(c.Prefetch, ch.mode.Prefetch), Arguments: c.Arguments, Gate: cons,

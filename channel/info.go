@@ -33,6 +33,9 @@ type Mode struct {
 type ConsumerInfo struct {
 	Tag, Queue       string
 	NoAck, Exclusive bool
+	// Active is false for a consumer that waits behind the single active one of its
+	// queue.
+	Active bool
 	// Prefetch is its limit of unacknowledged deliveries, 0 without one.
 	Prefetch  int
 	Arguments message.Table
@@ -57,6 +60,7 @@ func (ch *Channel) Info() Info {
 func (c *consumer) info() ConsumerInfo {
 	return ConsumerInfo{
 		Tag: c.tag, Queue: c.host.Spec().Name, NoAck: c.noAck, Exclusive: c.spec.Exclusive,
+		Active:   c.active.Load(),
 		Prefetch: max(c.spec.Prefetch, 0), Arguments: c.spec.Arguments,
 	}
 }

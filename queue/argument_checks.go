@@ -38,7 +38,7 @@ func declareChecks() []check {
 		{"x-overflow", wantOneOf("invalid_overflow", "drop-head", "reject-publish", "reject-publish-dlx")},
 		{"x-queue-mode", wantQueueMode},
 		{"x-queue-version", wantQueueVersion},
-		{"x-single-active-consumer", wantBool},
+		{argSingleActive, wantBool},
 		{"x-quorum-initial-group-size", wantPositive},
 		{"x-max-age", wantMaxAge},
 		{argSegmentSize, wantNotNegative},

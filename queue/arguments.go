@@ -12,6 +12,7 @@ const (
 	argConsumerPriority   = "x-priority"
 	argQueueType          = "x-queue-type"
 	argDeadLetterExchange = "x-dead-letter-exchange"
+	argSingleActive       = "x-single-active-consumer"
 	argSegmentSize        = "x-stream-max-segment-size-bytes"
 )
 
@@ -95,6 +96,14 @@ func DeadLetterExchange(s Spec) (name string, ok bool) {
 	v, _ := s.Arguments.Get(argDeadLetterExchange)
 	name, ok = v.(string)
 	return name, ok
+}
+
+// SingleActive reports whether s asks for a single active consumer: of its
+// consumers only one at a time gets deliveries (contract 05 §8).
+func SingleActive(s Spec) bool {
+	v, _ := s.Arguments.Get(argSingleActive)
+	on, _ := v.(bool)
+	return on
 }
 
 // declaredType gives the name of the type that s asks for. It has capabilities,

@@ -336,7 +336,6 @@ func TestDeclareNamesAFeatureThatIsNotThereYet(t *testing.T) {
 		want string // empty: another error comes before it
 	}{
 		{args("x-max-priority", int32(5)), "x-max-priority"},
-		{args("x-single-active-consumer", true), "x-single-active-consumer"},
 		{args("x-overflow", "reject-publish", "x-max-priority", int32(5)), "x-max-priority"},
 		{args("x-max-length", int32(5), "x-overflow", "no"), ""},
 		{args("x-max-length", int32(5), "x-delivery-limit", int32(5)), ""},

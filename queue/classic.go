@@ -25,6 +25,7 @@ func (classicType) Open(s Spec, env Env) (Queue, error) {
 	}
 	q.memory.max = env.Memory.orDefault()
 	q.consumers.byID = map[message.ConsumerID]*taker{}
+	q.consumers.single = SingleActive(s)
 	return q, nil
 }
 
@@ -259,16 +260,29 @@ func (q *classic) Consume(c Consumer, out *Actions) error {
 	if err := q.consumers.add(c); err != nil {
 		return err
 	}
+	out.Active = q.consumers.elect()
 	q.pump(out)
 	return nil
 }
 
 func (q *classic) Cancel(id message.ConsumerID, _ CancelReason, out *Actions) {
-	if !q.consumers.remove(id) || len(q.consumers.byID) > 0 {
+	t := q.consumers.remove(id)
+	if t == nil {
 		return
 	}
-	out.Gone = q.autoDelete
-	q.use()
+	if len(q.consumers.byID) == 0 {
+		out.Gone = q.autoDelete
+		q.use()
+		q.rest(out)
+		return
+	}
+	out.Active = q.consumers.elect()
+	if out.Active != 0 && t.held == 0 {
+		// As in RabbitMQ, whose queue does not look at its messages when a consumer
+		// goes, the next one begins when the old one settles what it holds: what that
+		// gives back comes first. If it holds nothing, there is nothing to wait for.
+		q.pump(out)
+	}
 	q.rest(out)
 }
 

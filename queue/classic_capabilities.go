@@ -16,7 +16,7 @@ func classicCapabilities() Capabilities {
 			"x-overflow",
 			"x-queue-mode",
 			"x-queue-version",
-			"x-single-active-consumer",
+			argSingleActive,
 			argQueueType,
 			"x-queue-master-locator",
 		},
@@ -27,7 +27,6 @@ func classicCapabilities() Capabilities {
 		},
 		Unimplemented: []string{
 			"x-max-priority",
-			"x-single-active-consumer",
 			"x-credit",
 		},
 		Transient:   true,

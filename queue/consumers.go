@@ -12,10 +12,15 @@ import (
 // none of a higher priority can take it. One that turns out to be full, or whose
 // gate is shut, when its turn comes leaves its ring, and joins its end when it has
 // room again (contract 05 §4 and §8, rabbit_queue_consumers).
+//
+// With a single active consumer nobody else gets anything, whether that one can
+// take more or not. The others wait in their rings, which do not turn.
 type consumers struct {
 	byID      map[message.ConsumerID]*taker
 	rings     []*ring // highest priority first
 	exclusive bool
+	single    bool   // there is a single active consumer
+	active    *taker // which it is; nil if there is none, and without single
 	last      *taker // the one settled last, to look it up without the map
 }
 
@@ -50,7 +55,7 @@ func (t *taker) admits(size int) bool {
 func (t *taker) full() bool { return !t.NoAck && t.Prefetch > 0 && t.held >= t.Prefetch }
 
 func (c *consumers) add(spec Consumer) error {
-	if c.exclusive || spec.Exclusive && len(c.byID) > 0 {
+	if c.exclusive || spec.Exclusive && (c.single || len(c.byID) > 0) {
 		return ErrExclusiveUse
 	}
 	t := &taker{Consumer: spec, ring: c.ringOf(consumerPriority(spec.Arguments))}
@@ -79,11 +84,11 @@ func (c *consumers) ringOf(priority int64) *ring {
 	return c.rings[i]
 }
 
-// remove reports whether the consumer was there.
-func (c *consumers) remove(id message.ConsumerID) bool {
+// remove takes a consumer out and gives it; nil if it was not there.
+func (c *consumers) remove(id message.ConsumerID) *taker {
 	t := c.byID[id]
 	if t == nil {
-		return false
+		return nil
 	}
 	delete(c.byID, id)
 	t.leave()
@@ -93,12 +98,30 @@ func (c *consumers) remove(id message.ConsumerID) bool {
 	if t == c.last {
 		c.last = nil
 	}
+	if t == c.active {
+		c.active = nil
+	}
 	c.exclusive = false
-	return true
+	return t
+}
+
+// elect fills the place of the single active consumer if it is empty: with the
+// one of the highest priority that has waited longest. It gives who it is, or 0 if
+// nothing changed.
+func (c *consumers) elect() message.ConsumerID {
+	if !c.single || c.active != nil || len(c.rings) == 0 {
+		return 0
+	}
+	// Whoever waits is in its ring: it was never asked to take anything.
+	c.active = c.rings[0].first
+	return c.active.ID
 }
 
 // front gives the consumer whose turn it is, or nil.
 func (c *consumers) front() *taker {
+	if c.single {
+		return c.frontActive()
+	}
 	for _, r := range c.rings {
 		for r.first != nil {
 			if !r.first.full() {
@@ -110,8 +133,26 @@ func (c *consumers) front() *taker {
 	return nil
 }
 
+// frontActive gives the single active consumer if it may be able to take a
+// delivery.
+func (c *consumers) frontActive() *taker {
+	t := c.active
+	if t == nil || !t.inRing {
+		return nil
+	}
+	if t.full() {
+		t.leave()
+		return nil
+	}
+	return t
+}
+
 // rotate ends the turn of a consumer that got a delivery.
-func (c *consumers) rotate(t *taker) { t.ring.first = t.next }
+func (c *consumers) rotate(t *taker) {
+	if !c.single {
+		t.ring.first = t.next
+	}
+}
 
 // block takes a consumer whose gate is shut out of its ring.
 func (c *consumers) block(t *taker) { t.leave() }

@@ -65,3 +65,83 @@ func TestAConsumerThatSettlesBeforeItsTurnKeepsIt(t *testing.T) {
 	a.want("8")
 	r.deleteAndBalance()
 }
+
+// activeInbox is an inbox that hears when its consumer becomes the active one.
+type activeInbox struct {
+	inbox
+	active int
+}
+
+func (in *activeInbox) Activated() { in.active++ }
+
+// consumeActive is rig.consume with an activeInbox. The consumer is what want says
+// when it is announced.
+func (r *rig) consumeActive(c Consumer, want int) *activeInbox {
+	r.t.Helper()
+	in := &activeInbox{inbox: inbox{t: r.t}}
+	require.NoError(r.t, r.h.Consume(c, in, in.attach, func() { require.Equal(r.t, want, in.active) }))
+	return in
+}
+
+func singleActive(s *Spec, env *HostEnv) {
+	inline(s, env)
+	s.Arguments = args(argSingleActive, true)
+}
+
+func TestASingleActiveConsumerAndItsSuccessors(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Classic(), singleActive)
+	a := r.consumeActive(prioritised(-3, Consumer{Prefetch: 2}), 1)
+	b := r.consumeActive(Consumer{}, 0)
+	c := r.consumeActive(prioritised(3, Consumer{}), 0)
+	d := r.consumeActive(prioritised(3, Consumer{}), 0)
+	r.post("1", "2", "3")
+	held := a.want("1", "2")
+	require.Equal(t, Stat{Ready: 1, Unacked: 2, ReadyBytes: 1, Consumers: 4}, r.stat())
+
+	r.h.Cancel(a.id) // the highest priority follows, and of equals who came first
+	require.Equal(t, [3]int{0, 1, 0}, [3]int{b.active, c.active, d.active})
+	c.want()
+	r.settle(Requeue, held[0])
+	c.want("1", "3")
+	r.settle(Ack, held[1])
+
+	r.h.Cancel(d.id) // one that waits
+	r.post("4")
+	c.want("4")
+	r.h.Cancel(c.id)
+	require.Equal(t, 1, b.active)
+	r.post("5")
+	b.want("5")
+	r.h.Cancel(b.id)
+	r.post("6")
+	e := r.consumeActive(Consumer{}, 1)
+	e.want("6")
+	require.Equal(t, [4]int{1, 1, 1, 0}, [4]int{a.active, b.active, c.active, d.active})
+	r.deleteAndBalance()
+}
+
+func TestWhatASingleActiveConsumerDidNotTakeGoesToTheNextAtOnceIfItHoldsNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Classic(), singleActive)
+	a := r.consume(Consumer{NoAck: true, Gate: &countedGate{}})
+	b := r.consume(Consumer{})
+	r.post("1", "2")
+	b.want()
+	r.h.Cancel(a.id)
+	b.want("1", "2")
+	r.deleteAndBalance()
+}
+
+func TestASingleActiveConsumerCannotBeExclusive(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Classic(), singleActive)
+	in := &inbox{t: t}
+	refuse := func() {
+		require.ErrorIs(t, r.h.Consume(Consumer{Exclusive: true}, in, in.attach, func() {}), ErrExclusiveUse)
+	}
+	refuse()
+	r.consume(Consumer{})
+	refuse()
+	r.deleteAndBalance()
+}

@@ -39,6 +39,15 @@ type LeavingSink interface {
 	Left()
 }
 
+// ActiveSink is a Sink that wants to know when its consumer becomes the single
+// active one of its queue.
+type ActiveSink interface {
+	Sink
+	// Activated is called in the queue's turn, at most once for each consumer and
+	// before its first delivery.
+	Activated()
+}
+
 // HostEnv is what a Host needs of the broker.
 type HostEnv struct {
 	// Go starts a goroutine that the broker waits for at its end. It reports

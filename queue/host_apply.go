@@ -13,6 +13,7 @@ func (h *Host) apply() {
 	for _, r := range o.Got {
 		h.got(r)
 	}
+	h.activate()
 	if len(o.Deliver) > 0 {
 		h.deliver(o.Deliver)
 	}
@@ -73,6 +74,18 @@ func (h *Host) got(r GetReply) {
 	}
 	delete(h.gets, r.Ref)
 	tell(r)
+}
+
+// activate tells the consumer that became the single active one.
+func (h *Host) activate() {
+	o := &h.work.out
+	if o.Active == 0 {
+		return
+	}
+	if s, ok := h.attachedTo(o.Active).sink.(ActiveSink); ok {
+		s.Activated()
+	}
+	o.Active = 0
 }
 
 // deliver hands deliveries to their consumers.

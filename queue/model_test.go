@@ -54,17 +54,23 @@ func randomHistory(seed uint64, n int) []modelStep {
 // consumer by consumer and message by message.
 func TestRandomHistoriesAgreeWithTheModel(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(60) {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			t.Parallel()
-			steps := randomHistory(seed, 500)
-			err := playModel(t, steps)
-			if err == nil {
-				return
-			}
-			steps, err = shrink(steps, err, func(s []modelStep) error { return playModel(t, s) })
-			t.Fatalf("%v\nafter %v", err, steps)
-		})
+	for name, arguments := range map[string]message.Table{
+		"plain":         nil,
+		"single active": args(argSingleActive, true),
+	} {
+		for seed := range uint64(60) {
+			t.Run(fmt.Sprint(name, " seed ", seed), func(t *testing.T) {
+				t.Parallel()
+				play := func(s []modelStep) error { return playModel(t, arguments, s) }
+				steps := randomHistory(seed, 500)
+				err := play(steps)
+				if err == nil {
+					return
+				}
+				steps, err = shrink(steps, err, play)
+				t.Fatalf("%v\nafter %v", err, steps)
+			})
+		}
 	}
 }
 
@@ -104,6 +110,9 @@ type modelQueue struct {
 	held  []received       // as the real queue gave them
 	turn  []*modelConsumer // of equal priority, whose turn it is comes first
 	all   []*modelConsumer
+	// single says that only active gets anything.
+	single bool
+	active *modelConsumer
 }
 
 type modelMessage struct {
@@ -126,13 +135,25 @@ func (c *modelConsumer) full() bool {
 	return !c.spec.NoAck && c.spec.Prefetch > 0 && c.held >= c.spec.Prefetch
 }
 
-// takeTurn takes the one whose turn it is out of turn.
-func (m *modelQueue) takeTurn() *modelConsumer {
+// first gives the one whose turn it is, or who has waited longest.
+func (m *modelQueue) first() int {
 	next := 0
 	for i, c := range m.turn {
 		if c.priority > m.turn[next].priority {
 			next = i
 		}
+	}
+	return next
+}
+
+// takeTurn takes the one whose turn it is out of turn; nil if there is none.
+func (m *modelQueue) takeTurn() *modelConsumer {
+	next := m.first()
+	if m.single {
+		next = slices.Index(m.turn, m.active)
+	}
+	if next < 0 || len(m.turn) == 0 {
+		return nil
 	}
 	c := m.turn[next]
 	m.turn = slices.Delete(m.turn, next, next+1)
@@ -141,8 +162,11 @@ func (m *modelQueue) takeTurn() *modelConsumer {
 
 // deliver hands out what is ready.
 func (m *modelQueue) deliver() {
-	for len(m.ready) > 0 && len(m.turn) > 0 {
+	for len(m.ready) > 0 {
 		c := m.takeTurn()
+		if c == nil {
+			return
+		}
 		if c.full() {
 			continue
 		}
@@ -180,8 +204,12 @@ type modelRun struct {
 }
 
 // playModel plays a history on a new queue and gives the first disagreement.
-func playModel(t *testing.T, steps []modelStep) error {
-	run := &modelRun{rig: newRig(t, Classic(), inline)}
+func playModel(t *testing.T, arguments message.Table, steps []modelStep) error {
+	run := &modelRun{rig: newRig(t, Classic(), func(s *Spec, env *HostEnv) {
+		inline(s, env)
+		s.Arguments = arguments
+	})}
+	run.m.single = SingleActive(run.h.Spec())
 	for i, s := range steps {
 		if err := run.step(s); err != nil {
 			return fmt.Errorf("step %d, %v: %w", i, s, err)
@@ -289,7 +317,7 @@ func (run *modelRun) consumeOne(s modelStep) error {
 		c.room = c.gate.room
 		c.spec.Gate = c.gate
 	}
-	refused := m.exclusive() || c.spec.Exclusive && len(m.all) > 0
+	refused := m.exclusive() || c.spec.Exclusive && (m.single || len(m.all) > 0)
 	err := run.h.Consume(c.spec, c.in, c.in.attach, func() {})
 	if refused != errors.Is(err, ErrExclusiveUse) || !refused && err != nil {
 		return fmt.Errorf("consume gave %v, refused %v", err, refused)
@@ -297,6 +325,9 @@ func (run *modelRun) consumeOne(s modelStep) error {
 	if !refused {
 		m.all = append(m.all, c)
 		m.join(c)
+		if m.single && m.active == nil {
+			m.active = c
+		}
 		m.deliver()
 	}
 	return nil
@@ -311,6 +342,14 @@ func (run *modelRun) cancelOne(i int) {
 	c := m.all[i%len(m.all)]
 	is := func(x *modelConsumer) bool { return x == c }
 	m.all, m.turn = slices.DeleteFunc(m.all, is), slices.DeleteFunc(m.turn, is)
+	if c == m.active {
+		if m.active = nil; len(m.turn) > 0 {
+			m.active = m.turn[m.first()]
+		}
+		if c.held == 0 {
+			m.deliver()
+		}
+	}
 	run.h.Cancel(c.in.id)
 }
 
@@ -331,6 +370,7 @@ func (run *modelRun) getOne(noAck bool) error {
 	if !noAck {
 		m.held = append(m.held, got)
 	}
+	m.deliver() // to a single active consumer that has not begun yet
 	return nil
 }
 
@@ -378,7 +418,7 @@ func (run *modelRun) delete(ifUnused, ifEmpty int) error {
 		}
 	}
 	h, err := NewHost(Classic(), run.h.Spec(), run.env)
-	run.h, run.m = h, modelQueue{}
+	run.h, run.m = h, modelQueue{single: m.single}
 	return err
 }
 

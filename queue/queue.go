@@ -291,6 +291,9 @@ type Actions struct {
 	// operations; Load by one LoadDone event for each range.
 	Store []store.Op
 	Load  []store.Range
+	// Active, if not 0, is the consumer that is the queue's single active one from
+	// now on.
+	Active message.ConsumerID
 	// Wake asks for a TimeReached event; a later Wake replaces it.
 	Wake time.Time
 	// Gone says that the queue wants to be deleted.

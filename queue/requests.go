@@ -34,6 +34,7 @@ func (h *Host) Consume(c Consumer, sink Sink, attach func(message.ConsumerID), o
 		attach(c.ID)
 		if err = h.q.Consume(c, &h.work.out); err == nil {
 			h.consumers[c.ID] = &attached{id: c.ID, tag: c.Tag, sink: sink, noAck: c.NoAck, lane: h.laneTo(sink)}
+			h.activate() // so that whoever is told of the consumer sees what it is
 			ok()
 		}
 	})

@@ -134,7 +134,7 @@ func quorumCapabilities() Capabilities {
 			"x-max-in-memory-length",
 			"x-max-in-memory-bytes",
 			"x-overflow",
-			"x-single-active-consumer",
+			argSingleActive,
 			argQueueType,
 			"x-quorum-initial-group-size",
 			"x-delivery-limit",
