@@ -18,12 +18,12 @@
 // that was written so, the kernel ends the process (SIGBUS), and no Go code can
 // prevent it. Apply therefore looks at the free space first and refuses with
 // store.ErrNoSpace below a reserve that covers all badger may still write on its
-// own. Something else that fills the file system up to the last octet can
-// still end the program.
+// own; what only deletes passes a little longer, as it gives room back. Something
+// else that fills the file system up to the last octet can still end the program.
 //
 // # Giving space back
 //
 // Badger drops what was deleted only when it is driven to. A goroutine of the
 // store does so, after each half GiB that was written and when the store has been
-// quiet for some seconds.
+// quiet for some seconds or room is short.
 package badgerstore

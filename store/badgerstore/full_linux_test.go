@@ -68,7 +68,7 @@ func fillSmallDisk(t *testing.T, dir string) {
 	}
 	random := rand.NewChaCha8([32]byte{4})
 	first, next := 0, 0
-	for range 4 {
+	for range usuallyOr(2, 10) {
 		// Messages in packs of several sizes, until there is no room.
 		for {
 			value := make([]byte, 1+next*7919%mib)

@@ -1,0 +1,48 @@
+package warren
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenmq/warren/exchange"
+	"github.com/warrenmq/warren/message"
+	"github.com/warrenmq/warren/queue"
+)
+
+// records are one definition of most kinds.
+func records() []record {
+	return []record{
+		counterRecord{Next: 7},
+		vhostRecord{ID: 1, Name: "/", MaxConnections: -1, MaxQueues: 5},
+		permissionRecord{Permission{User: "ann", VHost: "/", Read: ".*"}},
+		topicPermissionRecord{TopicPermission{User: "ann", VHost: "/", Exchange: "x"}},
+		exchangeRecord{1, exchange.Spec{Name: "x", Type: "topic", Durable: true, Arguments: message.Table{{Name: "a", Value: int32(1)}}}},
+		queueRecord{1, 2, queue.Spec{Name: "q", Type: "classic", Durable: true}},
+		bindingRecord{1, BindingInfo{Source: "x", Destination: "q", RoutingKey: "#"}},
+	}
+}
+
+func TestADefinitionThatWasWrittenIsRead(t *testing.T) {
+	t.Parallel()
+	k := &kept{vhosts: map[uint64]vhostRecord{}}
+	for _, r := range records() {
+		d := define(r)
+		require.NoError(t, k.read(d.Kind, d.Key, d.Value))
+	}
+	require.Equal(t, uint64(7), k.counter)
+	require.Equal(t, "/", k.vhosts[1].Name)
+	require.Equal(t, []int{1, 1, 1, 1, 1}, []int{len(k.permissions), len(k.topics), len(k.exchanges), len(k.queues), len(k.bindings)})
+}
+
+func FuzzReadDefinition(f *testing.F) {
+	for _, r := range records() {
+		d := define(r)
+		f.Add(d.Kind, d.Value)
+	}
+	f.Add(kindUser, []byte{})
+	f.Fuzz(func(t *testing.T, kind byte, value []byte) {
+		k := &kept{vhosts: map[uint64]vhostRecord{}}
+		_ = k.read(kind, []byte("key"), value) // an error, or a definition; no panic
+	})
+}
