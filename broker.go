@@ -104,7 +104,8 @@ func New(o Options) (*Broker, error) {
 		Broker: gate{b}, Logger: o.Logger, ServerProperties: serverProperties(),
 		ChannelMax: o.ChannelMax, FrameMax: o.FrameMax, Heartbeat: uint16(o.Heartbeat.Seconds()),
 		HandshakeTimeout: o.HandshakeTimeout, MaxMessageSize: o.MaxMessageSize, MaxUnsent: o.MaxUnsent,
-		Interceptors: interceptors, Alarms: &b.alarms, Go: b.start,
+		ConsumerTimeout: o.ConsumerTimeout,
+		Interceptors:    interceptors, Alarms: &b.alarms, Go: b.start,
 	}
 	if o.Store != nil {
 		err = b.openStore()

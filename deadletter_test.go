@@ -188,15 +188,15 @@ func TestBubbleExpiryAndDeathsSurviveARestart(t *testing.T) {
 	})
 }
 
-// imaging is a store that remembers its disk as it is after each batch.
-type imaging struct {
+// dlxImaging is a store that remembers its disk as it is after each batch.
+type dlxImaging struct {
 	*memstore.Store
 	disk   *memstore.Disk
 	mu     sync.Mutex
 	images []*memstore.Disk
 }
 
-func (s *imaging) Apply(changes []store.Change) error {
+func (s *dlxImaging) Apply(changes []store.Change) error {
 	err := s.Store.Apply(changes)
 	s.mu.Lock()
 	s.images = append(s.images, s.disk.Crash())
@@ -240,7 +240,7 @@ func TestACrashNeitherLosesNorDoublesADeadLetter(t *testing.T) {
 			disk := memstore.NewDisk()
 			s, err := disk.Open()
 			require.NoError(t, err)
-			img := &imaging{Store: s, disk: disk}
+			img := &dlxImaging{Store: s, disk: disk}
 			b, err := warren.New(warren.Options{Store: img})
 			require.NoError(t, err)
 			conn, err := amqp.DialConfig("amqp://", amqp.Config{Dial: b.Dial})

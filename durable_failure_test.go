@@ -292,7 +292,7 @@ func TestAFullDiskBlocksPublishersUntilThereIsSpace(t *testing.T) {
 	next := afterCrash(t, d)
 	require.Equal(t, definitionsOf(t, b), definitionsOf(t, next))
 	require.Equal(t, []string{"later", "q"}, queueNames(t, next, "/"))
-	all := ready(t, d, "q")
+	all := readyAfterCrash(t, d, "q")
 	require.Equal(t, "4", all[0], "what was acknowledged stays so")
 	require.Equal(t, "after", all[len(all)-1])
 	require.NotContains(t, all, "late")
@@ -322,5 +322,5 @@ func TestAQueueThatFoundNoSpaceIsDurableBeforeItsMessages(t *testing.T) {
 	_, err := native(t, b).DeclareQueue(t.Context(), "q", warren.Durable())
 	require.ErrorIs(t, err, reply.InternalError)
 	require.NoError(t, native(t, b).PublishConfirmed(t.Context(), "", "q", persistent("1")))
-	require.Equal(t, []string{"1"}, ready(t, d, "q"))
+	require.Equal(t, []string{"1"}, readyAfterCrash(t, d, "q"))
 }

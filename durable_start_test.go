@@ -131,7 +131,7 @@ func TestABrokerOnAStoreIsClosedAtOnceByMany(t *testing.T) {
 	}
 	all.Wait()
 	require.NoError(t, b.Close())
-	require.Equal(t, []string{"1"}, ready(t, d, "q"), "what was published is kept, with or without a confirm")
+	require.Equal(t, []string{"1"}, readyAfterCrash(t, d, "q"), "what was published is kept, with or without a confirm")
 	// What is asked of a closed broker is answered.
 	require.Error(t, b.Auth().AddUser("late", ""))
 	require.ErrorIs(t, b.AddVHost("late"), warren.ErrClosed)

@@ -39,8 +39,9 @@ func (b *Broker) local(s channelSettings) (*transport.Local, error) {
 	cfg := transport.LocalConfig{
 		ID: b.connIDs.Add(1), VHost: v, User: s.user,
 		MaxMessageSize: b.opts.MaxMessageSize, MaxUnsent: b.opts.MaxUnsent,
-		Interceptors: b.connConfig.Interceptors,
-		ChannelMax:   b.opts.ChannelMax, ServerProperties: b.connConfig.ServerProperties,
+		ConsumerTimeout: b.opts.ConsumerTimeout,
+		Interceptors:    b.connConfig.Interceptors,
+		ChannelMax:      b.opts.ChannelMax, ServerProperties: b.connConfig.ServerProperties,
 		Single: s.single, Logger: b.opts.Logger, Alarms: &b.alarms,
 		Access:       func() *auth.Access { return b.auth.Unrestricted(s.user, s.vhost) },
 		Impersonator: true,

@@ -50,6 +50,11 @@ type Options struct {
 	// to read them before queues serve others: 128 KiB if 0. At least one
 	// delivery may, whatever its size.
 	MaxUnsent int
+	// ConsumerTimeout is how long a delivery may stay unsettled: 30 min if 0, without
+	// end if negative. After that, or up to a thirtieth of it later, its channel is
+	// closed with PRECONDITION_FAILED (406), a Channel of the program too, and what it
+	// holds returns to its queues. Below 30 ms it is checked every millisecond.
+	ConsumerTimeout time.Duration
 	// MemoryLimit is how many octets of the program's heap may be in use before
 	// MemoryAlarm is set: the whole program's, garbage not counted, looked at every
 	// 2.5 s. The alarm is cleared when the heap is within the limit again. 0 is no
@@ -91,6 +96,7 @@ const (
 	minFrameMax             = 4096
 	defaultHeartbeat        = 60 * time.Second
 	defaultHandshakeTimeout = 10 * time.Second
+	defaultConsumerTimeout  = 30 * time.Minute
 	defaultMaxMessageSize   = 128 << 20
 	maxMaxMessageSize       = 512 << 20
 	defaultMaxUnsent        = 128 << 10
@@ -108,6 +114,7 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.HandshakeTimeout, defaultHandshakeTimeout)
 	setDefault(&o.MaxMessageSize, defaultMaxMessageSize)
 	setDefault(&o.MaxUnsent, defaultMaxUnsent)
+	setDefault(&o.ConsumerTimeout, defaultConsumerTimeout)
 	setDefault(&o.FreeDiskLimit, defaultFreeDisk)
 	switch {
 	case o.FrameMax < minFrameMax:

@@ -40,6 +40,7 @@ func (s *sink) ConfirmsReady() {
 
 func (*sink) Return(_ reply.Code, m *message.Message) { m.Release() }
 func (*sink) Cancelled(string)                        {}
+func (*sink) TimedOut(string, *reply.Error)           {}
 
 // TestPublishDoesNotAllocate is about the steady state from Publish to Deliver:
 // the route is known, the consumer takes everything at once, and the message

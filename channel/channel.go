@@ -3,6 +3,7 @@ package channel
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/warrenmq/warren/auth"
 	"github.com/warrenmq/warren/confirm"
@@ -70,6 +71,11 @@ type Out interface {
 	Cancelled(consumerTag string)
 	// ConfirmsReady says that Confirms has something to drain.
 	ConfirmsReady()
+	// TimedOut says that a delivery was not settled within Config.ConsumerTimeout: the
+	// channel's owner closes it with that refusal. The consumer is the one that has
+	// the delivery, empty if it is gone or if it was a basic.get. TimedOut is called
+	// once, by a timer's goroutine that holds no lock; it may call Close.
+	TimedOut(consumerTag string, why *reply.Error)
 }
 
 // Config is what a channel is made of.
@@ -91,6 +97,9 @@ type Config struct {
 	// MaxUnsent is how many octets of deliveries may wait for the client to read
 	// them before queues serve others; at least one delivery may.
 	MaxUnsent int
+	// ConsumerTimeout is how long a delivery may stay unsettled before Out.TimedOut is
+	// called, which happens up to a thirtieth of it later; not above 0 is without end.
+	ConsumerTimeout time.Duration
 	// Interceptors see methods first; nil are none. Client is what they are told of
 	// who sent them.
 	Interceptors *intercept.Set
@@ -127,6 +136,7 @@ type Channel struct {
 	closed    bool
 	tag       uint64 // the last delivery tag
 	unacked   unacked
+	watch     *watch // of unacked; nil until there is something in it
 	consumers map[string]*consumer
 	dropped   int         // see Dropped
 	waiting   []*consumer // those the window or the global prefetch refused
@@ -234,6 +244,7 @@ func (ch *Channel) CloseBecause(why reply.Reason) {
 		return
 	}
 	ch.closed = true
+	ch.stopWatch()
 	consumers := ch.consumers
 	ch.consumers = nil
 	ch.takeWaiting()

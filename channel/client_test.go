@@ -80,6 +80,13 @@ func (c *client) ConfirmsReady() {
 	}
 }
 
+// TimedOut does what the owner of a channel does.
+func (c *client) TimedOut(tag string, why *reply.Error) {
+	c.note("timed out: %s", tag)
+	c.refused(why, why.Error())
+	c.Close()
+}
+
 func (c *client) note(format string, args ...any) {
 	c.mu.Lock()
 	c.log = append(c.log, fmt.Sprintf(format, args...))

@@ -83,6 +83,7 @@ func (c *consumer) Deliver(ds []queue.Delivery) {
 		for i := range ds {
 			ch.unacked.push(unackedEntry{tag: first + uint64(i), host: c.host, id: ds[i].ID, consumer: c.id})
 		}
+		ch.watchUnacked()
 	}
 	ch.Out.Deliver(c.tag, first, ds)
 	dropped := ch.dropped

@@ -171,6 +171,7 @@ func (ch *Channel) Get(q string, noAck bool, got func(Got)) error {
 		ch.tag++
 		if !m.NoAck {
 			ch.unacked.push(unackedEntry{tag: ch.tag, host: h, id: r.ID})
+			ch.watchUnacked()
 		}
 		got(Got{Tag: ch.tag, Reply: r})
 	})

@@ -92,10 +92,13 @@ func (t *transaction) drop(ch *Channel) {
 		es = append(es, s.entries...)
 	}
 	slices.SortFunc(es, func(a, b unackedEntry) int { return cmp.Compare(a.tag, b.tag) })
-	ch.begin()
 	ch.mu.Lock()
 	ch.unacked.restore(es)
+	if len(es) > 0 {
+		ch.watchUnacked()
+	}
 	ch.mu.Unlock()
+	ch.begin()
 }
 
 // begin begins an empty transaction.

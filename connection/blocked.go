@@ -31,14 +31,19 @@ func (c *Conn) block() error {
 	}
 	c.view.show(func(i *Info) { i.State = StateBlocked })
 	c.flush()
-	select {
-	case <-over:
-	case err := <-c.broken:
-		return err
-	case why := <-c.forced:
-		return c.endForced(why)
-	case <-c.kill:
-		return errAborted
+	for clear := false; !clear; {
+		select {
+		case <-over:
+			clear = true
+		case <-c.attention:
+			c.closeOverdue()
+		case err := <-c.broken:
+			return err
+		case why := <-c.forced:
+			return c.endForced(why)
+		case <-c.kill:
+			return errAborted
+		}
 	}
 	if c.caps.connectionBlocked {
 		c.send(&wire.ConnectionUnblocked{})

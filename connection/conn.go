@@ -61,6 +61,8 @@ type Config struct {
 	HandshakeTimeout time.Duration
 	// MaxMessageSize and MaxUnsent are those of channel.Config.
 	MaxMessageSize, MaxUnsent int
+	// ConsumerTimeout is that of channel.Config.
+	ConsumerTimeout time.Duration
 	// Interceptors see methods first; nil are none.
 	Interceptors *intercept.Set
 	// Alarms, while there are any, block connections that publish; nil is never.
@@ -133,6 +135,9 @@ type Conn struct {
 	// interrupt makes one step of saying what the reader is wanted for, and setting
 	// the deadline that makes it look.
 	interrupt sync.Mutex
+	overdue   []overdue         // channels to be closed; guarded by interrupt
+	released  bool              // there are no channels any more; guarded by interrupt
+	attention chan struct{}     // overdue has something; has one place
 	forced    chan *reply.Error // why Close was called; has one place
 	broken    chan error        // the writer's error; has one place
 	kill      chan struct{}     // closed by Abort
@@ -165,7 +170,7 @@ func New(id uint64, nc net.Conn, cfg Config) *Conn {
 		Config: cfg, id: id, nc: nc, out: newOutbox(),
 		sessions: map[uint16]*session{},
 		name:     fmt.Sprintf("%s -> %s", nc.RemoteAddr(), nc.LocalAddr()),
-		forced:   make(chan *reply.Error, 1), broken: make(chan error, 1),
+		forced:   make(chan *reply.Error, 1), broken: make(chan error, 1), attention: make(chan struct{}, 1),
 		kill: make(chan struct{}), done: make(chan struct{}),
 		frameMax: wire.FrameMinSize,
 	}
@@ -278,6 +283,9 @@ func (c *Conn) interrupted(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		select {
 		case err = <-c.broken:
+		case <-c.attention:
+			c.closeOverdue()
+			err = nil
 		default:
 		}
 	}

@@ -140,11 +140,16 @@ func (c *Conn) refused(s *session, id wire.ID, err error) error {
 	if e.Code.Hard() {
 		return c.fault(s, e)
 	}
-	c.logChannelError(s, e, id)
+	c.closeChannel(s, e)
+	return nil
+}
+
+// closeChannel closes a channel with a soft error.
+func (c *Conn) closeChannel(s *session, e *reply.Error) {
+	c.logChannelError(s, e)
 	s.ch.CloseBecause(e.Reason())
 	s.closing = true
 	s.send(&wire.ChannelClose{ReplyCode: uint16(e.Code), ReplyText: e.ReplyText(), ClassID: e.Class, MethodID: e.Method})
-	return nil
 }
 
 // distrust ends a connection that is not authenticated yet: the client is kept

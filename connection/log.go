@@ -45,9 +45,9 @@ func (c *Conn) logConnectionError(s *session, e *reply.Error) {
 	}
 }
 
-func (c *Conn) logChannelError(s *session, e *reply.Error, id wire.ID) {
+func (c *Conn) logChannelError(s *session, e *reply.Error) {
 	c.log(slog.LevelError, fmt.Sprintf("Channel error on connection (%s), channel %d: operation %s caused a channel exception %s: %s",
-		c.place(), s.number, id, strings.ToLower(e.Code.Name()), e.Text))
+		c.place(), s.number, operation(e), strings.ToLower(e.Code.Name()), e.Text))
 }
 
 func operation(e *reply.Error) string {

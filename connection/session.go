@@ -88,7 +88,8 @@ func (s *session) open() {
 	s.ch = channel.New(channel.Config{
 		VHost: c.vhost, Access: c.access, User: c.user.Name(), Impersonator: c.user.MayImpersonate(),
 		Connection: c.id, Number: uint64(s.number), Out: s, MaxMessageSize: c.MaxMessageSize, MaxUnsent: c.MaxUnsent,
-		Interceptors: c.Interceptors,
+		ConsumerTimeout: c.ConsumerTimeout,
+		Interceptors:    c.Interceptors,
 		Client: intercept.Client{
 			Connection: c.id, Channel: int(s.number), Name: c.name, ClientName: c.given,
 			User: c.user.Name(), VHost: c.vhostName,
@@ -109,6 +110,9 @@ func (c *Conn) release(why reply.Reason) {
 
 // endSessions ends all channels.
 func (c *Conn) endSessions(why reply.Reason) {
+	c.interrupt.Lock()
+	c.overdue, c.released = nil, true
+	c.interrupt.Unlock()
 	for _, s := range c.sessions {
 		if s.ch != nil {
 			s.ch.CloseBecause(why)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/warrenmq/warren/auth"
 	"github.com/warrenmq/warren/channel"
@@ -30,6 +31,8 @@ type LocalConfig struct {
 	Impersonator bool
 	// MaxMessageSize and MaxUnsent are those of channel.Config.
 	MaxMessageSize, MaxUnsent int
+	// ConsumerTimeout is that of channel.Config.
+	ConsumerTimeout time.Duration
 	// Interceptors see methods first; nil are none.
 	Interceptors *intercept.Set
 	// ChannelMax is how many channels a client that numbers them should open, as
@@ -43,7 +46,8 @@ type LocalConfig struct {
 	// Single says that the connection is only there for the one channel it has,
 	// and ends with it when that is refused something.
 	Single bool
-	// Logger hears of panics in a user's own exchange types; nil is silence.
+	// Logger hears of panics in a user's own exchange types, and of channels that are
+	// closed because a delivery was not settled in time; nil is silence.
 	Logger *slog.Logger
 	// ServerProperties are what connection.start would say of the broker.
 	ServerProperties message.Table
@@ -114,7 +118,8 @@ func (l *Local) channel() (*Memory, error) {
 		VHost: l.cfg.VHost, Access: l.cfg.Access(), User: l.cfg.User, Impersonator: l.cfg.Impersonator,
 		Connection: l.cfg.ID, Number: m.number, Out: (*out)(m),
 		MaxMessageSize: l.cfg.MaxMessageSize, MaxUnsent: l.cfg.MaxUnsent,
-		Interceptors: l.cfg.Interceptors,
+		ConsumerTimeout: l.cfg.ConsumerTimeout,
+		Interceptors:    l.cfg.Interceptors,
 		Client: intercept.Client{
 			Connection: l.cfg.ID, Channel: int(m.number), Name: l.Name(),
 			User: l.cfg.User, VHost: l.cfg.VHost.Name(),

@@ -326,4 +326,17 @@ func (o *out) Cancelled(consumerTag string) {
 	}
 }
 
+// TimedOut closes the channel before it is forgotten: who closes the connection
+// meanwhile waits for that.
+func (o *out) TimedOut(consumerTag string, why *reply.Error) {
+	m := (*Memory)(o)
+	m.conn.cfg.Logger.Warn(fmt.Sprintf("Consumer '%s' on channel %d of %s: %s", consumerTag, m.number, m.conn.Name(), why.Text))
+	if m.conn.cfg.Single {
+		m.conn.Close(why)
+		return
+	}
+	m.close(why)
+	m.conn.forget(m)
+}
+
 func (o *out) ConfirmsReady() { (*Memory)(o).notify(Event{Kind: ConfirmsReady}) }
