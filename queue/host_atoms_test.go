@@ -171,3 +171,24 @@ func TestAnAppendAndItsRemoveInOneAtom(t *testing.T) {
 	require.Empty(t, log.left())
 	r.deleteAndBalance()
 }
+
+// A Log that was dropped answers nobody; the queue's deletion does.
+func TestAnAtomIsSettledByItsLogOrByTheQueuesDeletion(t *testing.T) {
+	t.Parallel()
+	for _, deleted := range []bool{false, true} {
+		r, log := bounded(t, Bounds{})
+		a, _ := wholeAtom(1)
+		var settled []error
+		a.Settled(func(err error) { settled = append(settled, err) })
+		b := NewBatch()
+		b.Publish(r.inAtom(a, "1", true))
+		r.h.Post(b)
+		require.Zero(t, a.Participants())
+		require.Empty(t, settled, "the log has not answered")
+		if !deleted {
+			log.commit(1)
+		}
+		r.deleteAndBalance()
+		require.Equal(t, []error{nil}, settled)
+	}
+}
