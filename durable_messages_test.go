@@ -298,7 +298,7 @@ func TestACommitIsAnsweredWhenItIsDurable(t *testing.T) {
 }
 
 // A commit that waits for a queue that is deleted meanwhile is over with it.
-func TestACommitDoesNotWaitForADeletedQueue(t *testing.T) {
+func TestACommitEndsWhenItsQueueIsDeleted(t *testing.T) {
 	t.Parallel()
 	d := memstore.NewDisk()
 	b, s := brokerOn(t, d, warren.Options{})
@@ -318,9 +318,10 @@ func TestACommitDoesNotWaitForADeletedQueue(t *testing.T) {
 		_, err := other.DeleteQueue(context.Background(), "q")
 		deleted <- err
 	}()
-	require.NoError(t, await(t, done))
 	s.Release()
+	// What went with the queue is answered when the queue is gone for good.
 	require.NoError(t, await(t, deleted))
+	require.NoError(t, await(t, done))
 }
 
 func TestWaitingForACommitEnds(t *testing.T) {
