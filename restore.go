@@ -7,6 +7,7 @@ import (
 
 	"github.com/warrenmq/warren/auth"
 	"github.com/warrenmq/warren/queue"
+	"github.com/warrenmq/warren/store"
 	"github.com/warrenmq/warren/store/msgstore"
 )
 
@@ -22,6 +23,7 @@ type kept struct {
 	exchanges   []exchangeRecord
 	queues      []queueRecord
 	bindings    []bindingRecord
+	recovering  []*heldLog
 }
 
 type restoredUser struct {
@@ -52,7 +54,22 @@ func (b *Broker) restore() error {
 	}
 	b.defs.restoring.Store(false)
 	b.forgetOrphans(k)
+	for _, q := range k.recovering {
+		q.recover()
+	}
 	return b.settled()
+}
+
+// heldLog is the log of a queue that must not recover yet: one that is too long, or
+// has messages that expired, sends dead letters at once, and they need the bindings.
+type heldLog struct {
+	store.Log
+	recover func()
+}
+
+// Recover implements store.Log.
+func (l *heldLog) Recover(batch func([]store.Entry), done func(error)) {
+	l.recover = func() { l.Log.Recover(batch, done) }
 }
 
 func (b *Broker) readKept() (*kept, error) {
@@ -192,9 +209,11 @@ func (b *Broker) restoreTopology(k *kept) error {
 	}
 	for _, r := range k.queues {
 		if v := byID[r.vhost]; v != nil {
-			if err := v.restoreQueue(r); err != nil {
+			held, err := v.restoreQueue(r)
+			if err != nil {
 				return fmt.Errorf("queue '%s' in vhost '%s': %w", r.Name, v.name, err)
 			}
+			k.recovering = append(k.recovering, held)
 		}
 	}
 	for _, r := range k.bindings {
@@ -216,23 +235,26 @@ func (v *vhost) restoreExchange(r exchangeRecord) error {
 	return err
 }
 
-func (v *vhost) restoreQueue(r queueRecord) error {
+// restoreQueue makes a queue, which waits for its log to be let go.
+func (v *vhost) restoreQueue(r queueRecord) (*heldLog, error) {
 	s := r.Spec
 	s.VHost = v.name
 	t, ok := v.b.queueTypes.Lookup(s.Type)
 	if !ok {
-		return fmt.Errorf("it is of type %q, which Options.QueueTypes lacks", s.Type)
+		return nil, fmt.Errorf("it is of type %q, which Options.QueueTypes lacks", s.Type)
 	}
 	env, _ := v.hostEnv(s, r.log)
+	held := &heldLog{Log: env.Log}
+	env.Log = held
 	h, err := queue.NewHost(t, s, env)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	limit := v.maxQueues
 	v.maxQueues = -1
 	_, err = v.add(h, r.log)
 	v.maxQueues = limit
-	return err
+	return held, err
 }
 
 func (v *vhost) restoreBinding(r bindingRecord) error {
