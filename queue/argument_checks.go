@@ -34,7 +34,7 @@ func declareChecks() []check {
 		{"x-max-length-bytes", wantNotNegative},
 		{"x-max-in-memory-length", wantNotNegative},
 		{"x-max-in-memory-bytes", wantNotNegative},
-		{"x-max-priority", wantMaxPriority},
+		{argMaxPriority, wantMaxPriority},
 		{"x-overflow", wantOneOf("invalid_overflow", "drop-head", "reject-publish", "reject-publish-dlx")},
 		{"x-queue-mode", wantQueueMode},
 		{"x-queue-version", wantQueueVersion},

@@ -10,6 +10,7 @@ import (
 
 const (
 	argConsumerPriority   = "x-priority"
+	argMaxPriority        = "x-max-priority"
 	argQueueType          = "x-queue-type"
 	argDeadLetterExchange = "x-dead-letter-exchange"
 	argSingleActive       = "x-single-active-consumer"

@@ -335,8 +335,6 @@ func TestDeclareNamesAFeatureThatIsNotThereYet(t *testing.T) {
 		args message.Table
 		want string // empty: another error comes before it
 	}{
-		{args("x-max-priority", int32(5)), "x-max-priority"},
-		{args("x-overflow", "reject-publish", "x-max-priority", int32(5)), "x-max-priority"},
 		{args("x-max-length", int32(5), "x-overflow", "no"), ""},
 		{args("x-max-length", int32(5), "x-delivery-limit", int32(5)), ""},
 		{args(argQueueType, "quorum"), "x-queue-type=quorum"},

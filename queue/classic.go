@@ -26,6 +26,10 @@ func (classicType) Open(s Spec, env Env) (Queue, error) {
 	q.memory.max = env.Memory.orDefault()
 	q.consumers.byID = map[message.ConsumerID]*taker{}
 	q.consumers.single = SingleActive(s)
+	if v, ok := s.Arguments.Get(argMaxPriority); ok {
+		highest, _ := message.Int(v)
+		q.levels = &levels{max: uint8(highest)}
+	}
 	return q, nil
 }
 
@@ -54,6 +58,9 @@ type pendingGet struct {
 
 func (q *classic) Enqueue(in []Publish, out *Actions) {
 	for i := range in {
+		if q.levels != nil && i > 0 {
+			q.handOut(out) // who waits gets the one before, and not a higher one behind it
+		}
 		p := &in[i]
 		if q.rules.refuses && q.refuses(p.Msg) {
 			q.refusePublish(p, out)
@@ -153,7 +160,7 @@ func (q *classic) handOut(out *Actions) {
 		m := s.msg()
 		switch {
 		case m == nil:
-			if !s.is(loading) && len(q.memory.loads) < maxLoads {
+			if !s.is(loading) && len(q.memory.loads) < q.maxLoads() {
 				q.load(seq, out)
 			}
 			return
@@ -323,7 +330,10 @@ func (q *classic) Purge(out *Actions) int {
 	n := q.ready
 	q.unstoreReady(out)
 	q.loseReady()
-	q.memory.edge, q.memory.warm, q.memory.bodies = q.next, amount{}, amount{}
+	q.memory.warm, q.memory.bodies = amount{}, amount{}
+	if q.levels == nil {
+		q.memory.edge = q.next
+	}
 	q.pump(out) // whoever waits for a load hears that there is nothing left
 	return n
 }

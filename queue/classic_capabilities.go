@@ -12,7 +12,7 @@ func classicCapabilities() Capabilities {
 			"x-dead-letter-routing-key",
 			"x-max-length",
 			"x-max-length-bytes",
-			"x-max-priority",
+			argMaxPriority,
 			"x-overflow",
 			"x-queue-mode",
 			"x-queue-version",
@@ -26,7 +26,6 @@ func classicCapabilities() Capabilities {
 			"x-credit",
 		},
 		Unimplemented: []string{
-			"x-max-priority",
 			"x-credit",
 		},
 		Transient:   true,

@@ -119,7 +119,7 @@ func (q *classic) stored(ev Event, out *Actions) {
 		if p.ref.Wanted() {
 			out.Reject = append(out.Reject, p.ref)
 		}
-		q.refuse(p.seq, s, p.ref.Wanted() && p.seq >= q.cursor)
+		q.refuse(p.seq, s, p.ref.Wanted() && s.is(slotReady) && !s.is(redelivered))
 	}
 	for d.pageOuts.len() > 0 && d.pageOuts.first().op < d.done {
 		p := d.pageOuts.pop()
@@ -202,7 +202,7 @@ func (q *classic) unstoreReady(out *Actions) {
 // recovered takes over what an earlier run left.
 func (q *classic) recovered(entries []store.Entry) {
 	for _, e := range entries {
-		s := q.put(e.Seq, e.Size)
+		s := q.put(e.Seq, e.Size, e.Priority)
 		s.set(stored | kept)
 		if e.Expiry != 0 {
 			s.setExpiry(e.Expiry)

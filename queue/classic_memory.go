@@ -37,8 +37,16 @@ const (
 )
 
 // maxLoads is how many loads there may be at once: one is read while another is
-// handed over.
+// handed over. In a priority queue there is one, since what they ask for could
+// overlap, and what an answer does not have is taken to be gone.
 const maxLoads = 2
+
+func (q *classic) maxLoads() int {
+	if q.levels != nil {
+		return 1
+	}
+	return maxLoads
+}
 
 // amount is a number of bodies and what they are together.
 type amount struct {
@@ -66,6 +74,11 @@ func (a amount) over(b Bounds) bool { return a.messages > b.Messages || a.octets
 // So no more than twice the bound of ready bodies is in memory, beside what the
 // store is just writing. As many as the bound are kept of what consumers hold; a
 // requeued message whose body is gone is loaded when it is at the head.
+//
+// In a priority queue positions do not say what is delivered next, so that there is
+// no edge: it stays at 0. A body leaves memory if it is stored while the bound is
+// exceeded, and when it is needed it is loaded with those that follow it at its
+// level, at most as many as one load asks for. A load may read past others.
 type memory struct {
 	max Bounds
 	// edge is above every position that was ever taken.
@@ -104,7 +117,7 @@ func (q *classic) account(seq uint64, s slot, sign int) {
 // its body should leave memory.
 func (q *classic) admit(seq uint64, s slot) (leave bool) {
 	m := &q.memory
-	if m.edge == seq && m.room(s) {
+	if m.edge == seq && q.levels == nil && m.room(s) {
 		m.edge++
 	}
 	q.account(seq, s, 1)
@@ -148,7 +161,7 @@ func (q *classic) evict(seq uint64, s slot) {
 
 // taken moves the edge over the head, which is about to be taken.
 func (q *classic) taken(seq uint64) {
-	if seq >= q.memory.edge {
+	if seq >= q.memory.edge && q.levels == nil {
 		q.memory.edge = seq + 1
 	}
 }
@@ -156,7 +169,7 @@ func (q *classic) taken(seq uint64) {
 // readAhead loads what will be delivered soon, if somebody takes messages.
 func (q *classic) readAhead(out *Actions) {
 	m := &q.memory
-	if !q.paging || q.ready == 0 || m.broken || len(q.consumers.byID) == 0 && len(q.gets) == 0 {
+	if !q.paging || q.levels != nil || q.ready == 0 || m.broken || len(q.consumers.byID) == 0 && len(q.gets) == 0 {
 		return
 	}
 	for len(m.loads) < maxLoads && m.edge < q.next && m.low() {
@@ -195,25 +208,26 @@ func (q *classic) passEdge() bool {
 
 // load asks for messages from position from on, which must be that of a ready one
 // that is not in memory: as many as there is room for, and at least that one. It
-// moves the edge over them.
+// moves the edge over them; in a priority queue it asks for those of one level.
 func (q *classic) load(from uint64, out *Actions) {
 	m := &q.memory
 	r := store.Range{From: from, To: from}
 	var asked amount
+	first := q.at(from)
 	for seq, s := q.from(from); !s.gone() && seq-from < loadPositions; seq, s = q.from(seq + 1) {
 		asked.add(1, s.size())
-		if s.is(slotReady) {
+		if s.is(slotReady) && (q.levels == nil || s.level() == first.level()) {
 			if s.msg() != nil || s.is(loading) {
 				break
 			}
 			if seq > from && (asked.messages > loadMessages || asked.octets > loadOctets || !m.room(s)) {
 				break
 			}
-			if seq >= m.edge {
-				m.edge = seq + 1
-			}
 			s.set(loading)
-			m.warm.add(1, s.size())
+			if q.levels == nil {
+				m.edge = max(m.edge, seq+1)
+				m.warm.add(1, s.size())
+			}
 			r.To = seq
 		}
 	}
@@ -236,8 +250,8 @@ func (q *classic) loaded(ev Event, out *Actions) bool {
 				continue
 			}
 		}
-		if !s.is(slotReady) || s.msg() != nil {
-			l.Msg.Release() // it was purged, or a consumer holds it
+		if !s.is(slotReady) || s.msg() != nil || q.levels != nil && !s.is(loading) {
+			l.Msg.Release() // it was purged, a consumer holds it, or it is of another level
 			continue
 		}
 		q.account(l.Seq, s, -1)

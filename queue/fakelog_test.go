@@ -206,7 +206,7 @@ func (l *fakeLog) recoverIn(n int, err error) {
 	var entries []store.Entry
 	for _, seq := range slices.Sorted(maps.Keys(l.kept)) {
 		k := l.kept[seq]
-		entries = append(entries, store.Entry{Seq: seq, Size: k.msg.Size(), Redelivered: k.redelivered})
+		entries = append(entries, store.Entry{Seq: seq, Size: k.msg.Size(), Redelivered: k.redelivered, Priority: k.msg.Priority()})
 	}
 	batch, done := l.recover, l.recovered
 	l.recovered = nil

@@ -1,10 +1,12 @@
 package queue
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/warrenmq/warren/message"
@@ -57,6 +59,8 @@ func TestRandomHistoriesAgreeWithTheModel(t *testing.T) {
 	for name, arguments := range map[string]message.Table{
 		"plain":         nil,
 		"single active": args(argSingleActive, true),
+		"priorities":    args(argMaxPriority, uint8(4)),
+		"one level":     args(argMaxPriority, uint8(0), argSingleActive, false),
 	} {
 		for seed := range uint64(60) {
 			t.Run(fmt.Sprint(name, " seed ", seed), func(t *testing.T) {
@@ -106,18 +110,37 @@ func TestShrinkFindsTheStepsThatMatter(t *testing.T) {
 
 // modelQueue is the naive model of a classic queue in memory.
 type modelQueue struct {
-	ready []modelMessage   // sorted by body
+	ready []modelMessage   // sorted by priority and body
 	held  []received       // as the real queue gave them
 	turn  []*modelConsumer // of equal priority, whose turn it is comes first
 	all   []*modelConsumer
 	// single says that only active gets anything.
 	single bool
 	active *modelConsumer
+	// maxPriority is the highest level.
+	maxPriority uint8
 }
 
 type modelMessage struct {
 	body        string
 	redelivered bool
+}
+
+// insert puts a message where it belongs.
+func (m *modelQueue) insert(x modelMessage) {
+	i, _ := slices.BinarySearchFunc(m.ready, x, func(a, b modelMessage) int {
+		return cmp.Or(cmp.Compare(m.level(b.body), m.level(a.body)), cmp.Compare(a.body, b.body))
+	})
+	m.ready = slices.Insert(m.ready, i, x)
+}
+
+// level is where a message stands in a queue with priorities.
+func (m *modelQueue) level(body string) uint8 { return min(bodyPriority(body), m.maxPriority) }
+
+// bodyPriority is the priority with which a message is published, 0 to 6.
+func bodyPriority(body string) uint8 {
+	n, _ := strconv.Atoi(body)
+	return uint8(n * n * 5 / 3 % 7)
 }
 
 type modelConsumer struct {
@@ -209,7 +232,11 @@ func playModel(t *testing.T, arguments message.Table, steps []modelStep) error {
 		inline(s, env)
 		s.Arguments = arguments
 	})}
+	run.priorityOf = bodyPriority
 	run.m.single = SingleActive(run.h.Spec())
+	if v, ok := arguments.Get(argMaxPriority); ok {
+		run.m.maxPriority = v.(uint8)
+	}
 	for i, s := range steps {
 		if err := run.step(s); err != nil {
 			return fmt.Errorf("step %d, %v: %w", i, s, err)
@@ -263,9 +290,9 @@ func (run *modelRun) publishSome(n int) {
 	for i := range bodies {
 		run.next++
 		bodies[i] = fmt.Sprintf("%06d", run.next)
-		run.m.ready = append(run.m.ready, modelMessage{body: bodies[i]})
+		run.m.insert(modelMessage{body: bodies[i]})
+		run.m.deliver()
 	}
-	run.m.deliver()
 	run.post(bodies...)
 }
 
@@ -283,13 +310,7 @@ func (run *modelRun) settleSome(s modelStep) {
 	o := []Outcome{Ack, Requeue, Discard}[s.c%3]
 	for _, x := range batch {
 		if o == Requeue {
-			i, _ := slices.BinarySearchFunc(m.ready, x.body, func(e modelMessage, body string) int {
-				if e.body < body {
-					return -1
-				}
-				return 1
-			})
-			m.ready = slices.Insert(m.ready, i, modelMessage{x.body, true})
+			m.insert(modelMessage{x.body, true})
 		}
 		for _, c := range m.all {
 			if x.consumer == c.in.id {
@@ -418,7 +439,7 @@ func (run *modelRun) delete(ifUnused, ifEmpty int) error {
 		}
 	}
 	h, err := NewHost(Classic(), run.h.Spec(), run.env)
-	run.h, run.m = h, modelQueue{single: m.single}
+	run.h, run.m = h, modelQueue{single: m.single, maxPriority: m.maxPriority}
 	return err
 }
 

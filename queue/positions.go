@@ -23,10 +23,13 @@ type positions struct {
 	// those in returned.
 	cursor   uint64
 	returned minHeap
-	ready    int
-	held     int
-	dying    int
-	bytes    int64 // bodies of the ready ones
+	// levels order the ready messages of a priority queue, instead of cursor and
+	// returned; nil for others.
+	levels *levels
+	ready  int
+	held   int
+	dying  int
+	bytes  int64 // bodies of the ready ones
 	// spare and spareMsgs are used before new ones are made.
 	spare     *segment
 	spareMsgs *messages
@@ -92,14 +95,18 @@ func (p *positions) from(seq uint64) (uint64, slot) {
 // push adds a ready message at the end.
 func (p *positions) push(msg *message.Message, size int) (uint64, slot) {
 	seq := p.next
-	s := p.put(seq, size)
+	priority := uint8(0)
+	if p.levels != nil {
+		priority = msg.Priority()
+	}
+	s := p.put(seq, size, priority)
 	p.setMsg(s, msg)
 	return seq, s
 }
 
 // put adds a ready message at a position higher than any before. Its body is not
 // in memory.
-func (p *positions) put(seq uint64, size int) slot {
+func (p *positions) put(seq uint64, size int, priority uint8) slot {
 	seg := p.lastSegment(seq >> segBits)
 	seg.live++
 	p.next = seq + 1
@@ -108,6 +115,9 @@ func (p *positions) put(seq uint64, size int) slot {
 	s.setExpiry(0)
 	p.ready++
 	p.bytes += int64(size)
+	if p.levels != nil {
+		s.setLevel(p.levels.put(seq, priority))
+	}
 	return s
 }
 
@@ -152,6 +162,9 @@ func (p *positions) lastSegment(number uint64) *segment {
 
 // head gives the first ready message, which there must be.
 func (p *positions) head() (uint64, slot) {
+	if p.levels != nil {
+		return p.levels.head(p)
+	}
 	if len(p.returned) > 0 {
 		seq := p.returned[0]
 		return seq, p.at(seq)
@@ -178,7 +191,7 @@ func (p *positions) skipGap() {
 
 // hold takes the first ready message, as given by head, out of the ready ones.
 func (p *positions) hold(seq uint64, s slot) {
-	p.takeHead(seq)
+	p.takeHead(seq, s)
 	s.unset(slotReady)
 	s.set(slotHeld)
 	p.ready--
@@ -186,7 +199,11 @@ func (p *positions) hold(seq uint64, s slot) {
 	p.bytes -= int64(s.size())
 }
 
-func (p *positions) takeHead(seq uint64) {
+func (p *positions) takeHead(seq uint64, s slot) {
+	if p.levels != nil {
+		p.levels.takeHead(seq, s)
+		return
+	}
 	if len(p.returned) > 0 && p.returned[0] == seq {
 		p.returned.pop()
 		return
@@ -201,6 +218,10 @@ func (p *positions) giveBack(seq uint64, s slot) {
 	p.held--
 	p.ready++
 	p.bytes += int64(s.size())
+	if p.levels != nil {
+		p.levels.giveBack(seq, s)
+		return
+	}
 	p.returned.push(seq)
 }
 
@@ -211,7 +232,7 @@ func (p *positions) retire(seq uint64, s slot) *message.Message {
 	if s.is(slotHeld) {
 		p.held--
 	} else {
-		p.takeHead(seq)
+		p.takeHead(seq, s)
 		p.ready--
 		p.bytes -= int64(s.size())
 	}
@@ -239,7 +260,7 @@ func (p *positions) drop(seq uint64, s slot) {
 
 // dropHead forgets the first ready message, as given by head.
 func (p *positions) dropHead(seq uint64, s slot) {
-	p.takeHead(seq)
+	p.takeHead(seq, s)
 	p.ready--
 	p.bytes -= int64(s.size())
 	p.clear(seq, s)
@@ -247,7 +268,10 @@ func (p *positions) dropHead(seq uint64, s slot) {
 
 // lose forgets a ready message wherever it stands.
 func (p *positions) lose(seq uint64, s slot) {
-	if seq < p.cursor {
+	switch {
+	case p.levels != nil:
+		p.levels.lose(seq, s)
+	case seq < p.cursor:
 		p.returned.remove(seq)
 	}
 	p.ready--
@@ -257,8 +281,11 @@ func (p *positions) lose(seq uint64, s slot) {
 
 // loseReady forgets all ready messages.
 func (p *positions) loseReady() {
+	if p.levels != nil {
+		p.levels.clear()
+	}
 	if p.held == 0 && p.dying == 0 {
-		*p = positions{next: p.next, cursor: p.next}
+		*p = positions{next: p.next, cursor: p.next, levels: p.levels}
 		return
 	}
 	p.each(func(seq uint64, s slot) {

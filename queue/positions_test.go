@@ -34,7 +34,7 @@ func TestPositionsAgreeWithASortedList(t *testing.T) {
 				p.cursor = uint64(rnd.IntN(1000))
 				for seq := p.cursor; len(n.ready) < 100; seq += 1 + uint64(rnd.IntN(1<<rnd.IntN(30))) {
 					n.add(seq, rnd.IntN(100))
-					p.put(seq, n.size[seq])
+					p.put(seq, n.size[seq], 0)
 				}
 			}
 			grow := rnd.IntN(60)

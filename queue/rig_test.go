@@ -29,6 +29,8 @@ type rig struct {
 
 	answers *answers
 	seq     uint64
+	// priorityOf gives the priority of a message by its body; nil is 0.
+	priorityOf func(body string) uint8
 }
 
 // newRig hosts a queue of a type. change, which may be nil, sees the spec and
@@ -73,7 +75,11 @@ func inline(_ *Spec, env *HostEnv) {
 func (r *rig) message(body string, persistent bool) *message.Message {
 	m := message.New("", "q", []byte{0, 0}, len(body))
 	m.AppendBody([]byte(body))
-	m.SetAttributes(persistent, 0)
+	priority := uint8(0)
+	if r.priorityOf != nil {
+		priority = r.priorityOf(body)
+	}
+	m.SetAttributes(persistent, priority)
 	m.Retain(1)
 	r.mu.Lock()
 	r.made = append(r.made, m)

@@ -11,9 +11,10 @@ const (
 // that is not in memory is its size and its flags, five octets: ten million of
 // them fit where ten million pointers would not.
 type segment struct {
-	msgs   *messages // nil, or the bodies that are in memory
-	live   int16     // how many messages there are
-	bodies int16     // how many of them are in memory
+	msgs   *messages       // nil, or the bodies that are in memory
+	live   int16           // how many messages there are
+	bodies int16           // how many of them are in memory
+	levels *[segSize]uint8 // nil but in a priority queue
 	sizes  [segSize]uint32
 	flags  [segSize]slotFlags
 	// expiries are when messages expire, in milliseconds since 1970 and 0 for
@@ -82,6 +83,16 @@ func (s slot) setExpiry(at int64) {
 
 // size is that of the body in octets.
 func (s slot) size() int { return int(s.seg.sizes[s.i]) }
+
+// level is that of a message in a priority queue.
+func (s slot) level() uint8 { return s.seg.levels[s.i] }
+
+func (s slot) setLevel(l uint8) {
+	if s.seg.levels == nil {
+		s.seg.levels = new([segSize]uint8)
+	}
+	s.seg.levels[s.i] = l
+}
 
 // msg is the message, nil while only the store has it.
 func (s slot) msg() *message.Message {

@@ -19,6 +19,9 @@ type driver struct {
 	caps queue.Capabilities
 	out  queue.Actions
 	log  *log // nil for a queue without a store
+	// priorities says that the queue has levels, and messages priorities by their
+	// bodies.
+	priorities bool
 
 	made      []*message.Message
 	published uint64
@@ -84,6 +87,11 @@ func newStored(t *testing.T, typ queue.Type, kept ...string) *driver {
 func newBounded(t *testing.T, typ queue.Type, b queue.Bounds, kept ...string) *driver {
 	t.Helper()
 	d := open(t, typ, &log{memory: b}, func(s *queue.Spec) { s.Durable = true })
+	return d.recover(kept)
+}
+
+// recover gives the queue messages from an earlier run.
+func (d *driver) recover(kept []string) *driver {
 	entries := d.log.fill(d, kept)
 	for len(entries) > 0 {
 		n := min(2, len(entries))
@@ -114,6 +122,7 @@ func open(t *testing.T, typ queue.Type, l *log, change func(*queue.Spec)) *drive
 		consumers: map[message.ConsumerID]*consumer{},
 		got:       map[queue.GetRef]queue.GetReply{},
 	}
+	_, d.priorities = spec.Arguments.Get(argMaxPriority)
 	t.Cleanup(d.finish)
 	return d
 }
@@ -147,7 +156,11 @@ func (d *driver) finish() {
 func (d *driver) message(body string, persistent bool) *message.Message {
 	m := message.New("", "q", []byte{0, 0}, len(body))
 	m.AppendBody([]byte(body))
-	m.SetAttributes(persistent, 0)
+	priority := uint8(0)
+	if d.priorities {
+		priority = priorityOf(body)
+	}
+	m.SetAttributes(persistent, priority)
 	m.Retain(1)
 	d.made = append(d.made, m)
 	return m

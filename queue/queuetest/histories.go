@@ -1,9 +1,12 @@
 package queuetest
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/warrenmq/warren/message"
@@ -33,8 +36,51 @@ func storedHistories(t *testing.T, typ queue.Type) {
 	}
 }
 
+const argMaxPriority = "x-max-priority"
+
+// maxPriority is the x-max-priority of the priority histories.
+const maxPriority = 3
+
+// priorityHistories are long random runs of a queue with priorities.
+func priorityHistories(t *testing.T, typ queue.Type) {
+	for seed := range uint64(30) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			play(t, newDriver(t, typ, withPriorities), seed)
+		})
+	}
+}
+
+// storedPriorityHistories are the same with messages in a store that answers late.
+func storedPriorityHistories(t *testing.T, typ queue.Type) {
+	for seed := range uint64(60) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			var few queue.Bounds
+			if seed%2 == 1 {
+				few.Messages = 1 + int(seed)%5
+			}
+			l := &log{memory: few}
+			d := open(t, typ, l, func(s *queue.Spec) {
+				s.Durable = true
+				withPriorities(s)
+			})
+			play(t, d.recover(numbered(int(seed)*5)), seed)
+		})
+	}
+}
+
+func withPriorities(s *queue.Spec) {
+	s.Arguments = message.Table{{Name: argMaxPriority, Value: int32(maxPriority)}}
+}
+
+// priorityOf is the priority of a message, which goes by its body: 0 to 6.
+func priorityOf(body string) uint8 {
+	n, _ := strconv.Atoi(strings.TrimPrefix(body, "r"))
+	return uint8(n * n * 5 / 3 % 7)
+}
+
 // model is what a queue is: ready messages in a sorted list, and those held.
-// Bodies are fixed-width numbers, which sort as the messages stand.
+// Bodies are fixed-width numbers, which sort as the messages stand, in a queue with
+// priorities those of one level.
 type model struct {
 	d     *driver
 	rnd   *rand.Rand
@@ -62,8 +108,10 @@ func play(t *testing.T, d *driver, seed uint64) {
 	m.settleDown()
 }
 
-// recover gives the model what the log holds from an earlier run, renumbered.
+// recover gives the model what the log holds from an earlier run, renumbered from
+// 0 as it was.
 func (m *model) recover() {
+	m.next = -1
 	seqs := make([]uint64, 0, len(m.d.log.kept))
 	for seq := range m.d.log.kept {
 		seqs = append(seqs, seq)
@@ -74,7 +122,7 @@ func (m *model) recover() {
 		old.Release()
 		body := m.body()
 		m.d.log.kept[seq] = m.d.message(body, true)
-		m.ready = append(m.ready, body)
+		m.insert(body)
 		m.seen[body] = i%2 == 1
 	}
 }
@@ -82,6 +130,20 @@ func (m *model) recover() {
 func (m *model) body() string {
 	m.next++
 	return fmt.Sprintf("%06d", m.next)
+}
+
+// insert puts a message where it belongs.
+func (m *model) insert(body string) {
+	level := func(b string) uint8 {
+		if !m.d.priorities {
+			return 0
+		}
+		return min(priorityOf(b), maxPriority)
+	}
+	i, _ := slices.BinarySearchFunc(m.ready, body, func(a, b string) int {
+		return cmp.Or(cmp.Compare(level(b), level(a)), cmp.Compare(a, b))
+	})
+	m.ready = slices.Insert(m.ready, i, body)
 }
 
 // delivered checks one delivery: it must be the first of the ready messages.
@@ -136,10 +198,13 @@ func (m *model) step() {
 
 func (m *model) publish(n int) {
 	d := m.d
+	if d.priorities {
+		n = 1 // a consumer may get the first of several before the next one comes
+	}
 	in := make([]queue.Publish, n)
 	for i := range in {
 		b := m.body()
-		m.ready = append(m.ready, b)
+		m.insert(b)
 		d.published++
 		in[i] = queue.Publish{
 			Msg: d.message(b, d.log != nil && m.rnd.IntN(3) > 0),
@@ -162,8 +227,7 @@ func (m *model) settle() {
 	o := []queue.Outcome{queue.Ack, queue.Requeue, queue.Discard, queue.Ack}[m.rnd.IntN(4)]
 	if o == queue.Requeue {
 		for _, x := range batch {
-			i, _ := slices.BinarySearch(m.ready, x.body)
-			m.ready = slices.Insert(m.ready, i, x.body)
+			m.insert(x.body)
 		}
 	}
 	m.d.settle(o, batch...)

@@ -23,7 +23,7 @@ func (l *log) fill(d *driver, bodies []string) []store.Entry {
 	for i, b := range bodies {
 		seq := uint64(100 + i + i/10)
 		l.kept[seq] = d.message(b, true)
-		entries = append(entries, store.Entry{Seq: seq, Size: len(b), Redelivered: i%2 == 1})
+		entries = append(entries, store.Entry{Seq: seq, Size: len(b), Redelivered: i%2 == 1, Priority: l.kept[seq].Priority()})
 	}
 	return entries
 }

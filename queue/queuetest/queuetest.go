@@ -8,6 +8,7 @@
 package queuetest
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/warrenmq/warren/queue"
@@ -22,7 +23,8 @@ type behaviour struct {
 // Run tests a type whose queues are first in, first out and give a requeued
 // message its original position, as RabbitMQ's classic queues do (contract 05
 // §4). Its subtests run in parallel. Tests of what only a durable queue can do
-// are left out for a type that asks nothing of the store.
+// are left out for a type that asks nothing of the store, and those of priorities for
+// one without x-max-priority.
 func Run(t *testing.T, typ queue.Type) {
 	t.Helper()
 	caps := typ.Capabilities()
@@ -30,10 +32,20 @@ func Run(t *testing.T, typ queue.Type) {
 	if usesStore(t, typ) {
 		all = append(all, stored(caps)...)
 	}
+	if hasPriorities(caps) {
+		all = append(all, behaviour{"random histories with priorities", priorityHistories})
+		if usesStore(t, typ) {
+			all = append(all, behaviour{"random histories with priorities and a late store", storedPriorityHistories})
+		}
+	}
 	for _, b := range all {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
 			b.run(t, typ)
 		})
 	}
+}
+
+func hasPriorities(caps queue.Capabilities) bool {
+	return slices.Contains(caps.Arguments, argMaxPriority) && !slices.Contains(caps.Unimplemented, argMaxPriority)
 }
