@@ -12,10 +12,12 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"syscall"
@@ -34,8 +36,8 @@ func (s shape) String() string {
 }
 
 var shapes = []shape{
-	{256, 1, 1}, {256, 100, 1}, {256, 1000, 1}, {256, 100, 4},
-	{1024, 1, 1}, {1024, 100, 1}, {1024, 1000, 1}, {1024, 100, 4},
+	{256, 1, 1}, {256, 1, 16}, {256, 100, 1}, {256, 1000, 1}, {256, 100, 4},
+	{1024, 1, 1}, {1024, 1, 16}, {1024, 100, 1}, {1024, 1000, 1}, {1024, 100, 4},
 }
 
 // sample is what one turn gave: messages a second, and processor time for each.
@@ -62,8 +64,16 @@ func main() {
 	flag.StringVar(&t.warren, "warren", "", "the `PROGRAM` cmd/warren")
 	flag.StringVar(&t.rabbit, "rabbit", "", "the `URI` of a RabbitMQ")
 	flag.IntVar(&t.rabbitPID, "rabbit-pid", 0, "RabbitMQ's process")
+	profile := flag.String("cpuprofile", "", "write a profile of this process to a `FILE`")
 	flag.Parse()
 
+	if *profile != "" {
+		end, err := profileTo(*profile)
+		if err != nil {
+			fail(err)
+		}
+		defer end()
+	}
 	ways := slices.Concat(rawWays, brokerWays, t.ways())
 	ways = slices.DeleteFunc(ways, func(w way) bool {
 		return *only != "" && !slices.Contains(strings.Split(*only, ","), w.name)
@@ -73,10 +83,31 @@ func main() {
 			continue
 		}
 		if err := measure(s, ways, *rounds, *turn); err != nil {
-			fmt.Fprintln(os.Stderr, "durable:", err)
-			os.Exit(1)
+			fail(err)
 		}
 	}
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, "durable:", err)
+	os.Exit(1)
+}
+
+// profileTo profiles the processor time until the function it gives is called.
+func profileTo(file string) (end func(), err error) {
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		if err := f.Close(); err != nil {
+			fail(err)
+		}
+	}, nil
 }
 
 // measure lets all ways take turns, and prints what came of it.

@@ -118,5 +118,5 @@ func median(all []float64) float64 {
 		return 0
 	}
 	slices.SortFunc(all, cmp.Compare)
-	return all[len(all)/2]
+	return (all[(len(all)-1)/2] + all[len(all)/2]) / 2
 }

@@ -146,7 +146,7 @@ func (s *reads) Scan(from, to []byte, keysOnly bool, each func(key, value []byte
 // those of a hundred busy ones.
 func TestASlowQueueReadsItsOwnOnly(t *testing.T) {
 	const busy, share = 100, 20 // queues, and messages of each for one of the slow one
-	n := *messages / 20
+	n := max(*messages/100, 1000)
 	var disk *reads
 	wrap := func(s store.Store) store.Store {
 		disk = &reads{Store: s}

@@ -2,6 +2,7 @@ package msgstore
 
 import (
 	"cmp"
+	"runtime"
 	"slices"
 
 	"github.com/warrenmq/warren/store"
@@ -16,6 +17,10 @@ func (s *Store) commit() {
 			return
 		}
 		s.round(in)
+		// Who was just told goes on to submit more. Without this the committer would
+		// take what came meanwhile before they can, and publishers would fall into two
+		// halves that wait for each other's groups.
+		runtime.Gosched()
 	}
 }
 
