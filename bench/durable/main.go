@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command durable measures durable publishes with confirms, at the store's own level
 // and through the broker, beside what they are made of: an append with fdatasync,
 // badger alone, a round trip over TCP, and beside a RabbitMQ. All ways take turns, so
