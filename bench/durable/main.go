@@ -67,8 +67,15 @@ func main() {
 	flag.StringVar(&t.rabbit, "rabbit", "", "the `URI` of a RabbitMQ")
 	flag.IntVar(&t.rabbitPID, "rabbit-pid", 0, "RabbitMQ's process")
 	profile := flag.String("cpuprofile", "", "write a profile of this process to a `FILE`")
+	answering := flag.Int("answer", 0, "answer messages of so many octets; what round-trip starts")
 	flag.Parse()
 
+	if *answering > 0 {
+		if err := answer(*answering); err != nil {
+			fail(err)
+		}
+		return
+	}
 	if *profile != "" {
 		end, err := profileTo(*profile)
 		if err != nil {

@@ -3,12 +3,17 @@
 package main
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"os"
+	"os/exec"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -120,19 +125,29 @@ func putKeys(tx *badger.Txn, i uint64, messages [][]byte) error {
 	return nil
 }
 
-// runTrip sends a message over a TCP connection of this machine and waits for a
-// short answer.
+// runTrip sends a message over a TCP connection of this machine to another process,
+// this program again, and waits for a short answer.
 func runTrip(_ string, s shape, d time.Duration) (_ sample, err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	self, err := os.Executable()
 	if err != nil {
 		return sample{}, err
 	}
-	defer l.Close()
-	answered := make(chan error, 1)
-	go func() { answered <- answer(l, s.size) }()
-	c, err := net.Dial("tcp", l.Addr().String())
+	other := exec.Command(self, "-answer", strconv.Itoa(s.size))
+	out, err := other.StdoutPipe()
 	if err != nil {
 		return sample{}, err
+	}
+	if err := other.Start(); err != nil {
+		return sample{}, err
+	}
+	defer func() { err = errors.Join(err, other.Wait()) }()
+	addr, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		return sample{}, errors.Join(err, other.Process.Kill())
+	}
+	c, err := net.Dial("tcp", strings.TrimSpace(addr))
+	if err != nil {
+		return sample{}, errors.Join(err, other.Process.Kill())
 	}
 	message, reply := make([]byte, s.size), make([]byte, 1)
 	got, err := timed(d/4, func() (int, error) {
@@ -142,11 +157,17 @@ func runTrip(_ string, s shape, d time.Duration) (_ sample, err error) {
 		_, err := io.ReadFull(c, reply)
 		return 1, err
 	})
-	return got, errors.Join(err, c.Close(), <-answered)
+	return got, errors.Join(err, c.Close())
 }
 
-// answer answers each message of one connection.
-func answer(l net.Listener, size int) error {
+// answer prints an address, and answers each message of the one connection to it.
+func answer(size int) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	fmt.Println(l.Addr())
 	c, err := l.Accept()
 	if err != nil {
 		return err
