@@ -160,7 +160,10 @@ func (m *Message) Release() {
 		return // the body outgrew what was made for it
 	}
 	m.exchange, m.routingKey = "", ""
-	m.persistent, m.priority, m.ttl, m.hidden = false, 0, 0, nil
+	m.persistent, m.priority, m.ttl = false, 0, 0
+	if m.hidden != nil {
+		m.hidden = nil
+	}
 	pools[m.class].Put(m)
 }
 

@@ -127,6 +127,12 @@ func (q *classic) offer(seq uint64, out *Actions) {
 // pump hands ready messages out for as long as somebody can take them, and sees
 // that there will be more. It ends a call of the queue.
 func (q *classic) pump(out *Actions) {
+	if !q.rules.any && !q.watch.timed {
+		q.handOut(out)
+		q.readAhead(out)
+		q.watch.read = 0 // what expired at once may have asked
+		return
+	}
 	q.exhume(out)
 	q.expire(out)
 	q.handOut(out)

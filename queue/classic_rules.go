@@ -10,6 +10,8 @@ import (
 // rules are what a queue's arguments ask for beyond the plain queue. They are read
 // once, when the queue is opened.
 type rules struct {
+	// any says that there is one at all.
+	any bool
 	// ttl and idle are x-message-ttl and x-expires in milliseconds, negative
 	// without.
 	ttl, idle int64
@@ -54,17 +56,17 @@ func rulesOf(s Spec) rules {
 	}
 	r.dlx, r.buries = DeadLetterExchange(s)
 	r.rekey, r.rekeys = text("x-dead-letter-routing-key")
+	r.any = r.ttl >= 0 || r.idle >= 0 || r.limited || r.buries
 	return r
 }
 
 // ttlOf gives the time to live of a message in milliseconds: the lower one of the
 // queue's and its own, negative without either.
 func (r *rules) ttlOf(m *message.Message) int64 {
-	ms, ok := m.TTL()
-	if !ok || r.ttl >= 0 && r.ttl < ms {
-		return r.ttl
+	if ms, ok := m.TTL(); ok && (r.ttl < 0 || ms < r.ttl) {
+		return ms
 	}
-	return ms
+	return r.ttl
 }
 
 // watch is a queue's sense of time.

@@ -29,7 +29,9 @@ func (h *Host) apply() {
 		return
 	}
 	h.store(o.Store)
-	h.leaveAtoms(nil)
+	if len(o.Atoms) > 0 {
+		h.leaveAtoms(nil)
+	}
 	for _, r := range o.Load {
 		h.env.Log.Load(r, func(ls []store.Loaded, err error) {
 			h.post(Event{Kind: LoadDone, Loaded: ls, Err: err})
@@ -50,6 +52,7 @@ func (h *Host) leaveAtoms(err error) {
 	for _, a := range h.work.out.Atoms {
 		a.Leave(err)
 	}
+	clear(h.work.out.Atoms)
 	h.work.out.Atoms = h.work.out.Atoms[:0]
 }
 

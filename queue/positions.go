@@ -112,7 +112,9 @@ func (p *positions) put(seq uint64, size int, priority uint8) slot {
 	p.next = seq + 1
 	s := slot{seg, int(seq & (segSize - 1))}
 	seg.sizes[s.i], seg.flags[s.i] = uint32(size), slotReady
-	s.setExpiry(0)
+	if seg.expiries != nil {
+		seg.expiries[s.i] = 0
+	}
 	p.ready++
 	p.bytes += int64(size)
 	if p.levels != nil {

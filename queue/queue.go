@@ -2,7 +2,7 @@
 // host that runs any of them.
 //
 // A Queue is a state machine: inputs go in, actions come out. It holds no lock,
-// starts no goroutine, reads no clock and touches no disk. Its Host is the only
+// starts no goroutine, reads no clock but Env.Now and touches no disk. Its Host is the only
 // concurrency around it: a mailbox whose owner for the moment is whichever
 // goroutine found it idle.
 package queue

@@ -165,6 +165,21 @@ func TestAQueueWakesNoMoreThanItMust(t *testing.T) {
 	})
 }
 
+// A queue that saw a message expire at once reads the time anew for the next.
+func TestAnExpiryCountsFromItsOwnPublish(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r, _ := newRuled(t, nil, nil)
+		r.expiring("at once", 0)
+		require.Zero(t, r.stat().Ready)
+		wait(time.Hour)
+		r.expiring("later", 1000)
+		require.Equal(t, 1, r.stat().Ready)
+		wait(1002 * time.Millisecond)
+		require.Zero(t, r.stat().Ready)
+		r.deleteAndBalance()
+	})
+}
+
 func TestAnUnusedQueueGoes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r, dead := newRuled(t, args("x-expires", int32(1000), argDeadLetterExchange, "dlx"), nil)

@@ -48,7 +48,7 @@ def main():
     channel.confirm_delivery()
     properties = pika.BasicProperties(
         content_type="text/plain", content_encoding="utf-8", headers=HEADERS, delivery_mode=2,
-        priority=3, correlation_id="c", reply_to="r", message_id="m",
+        priority=3, correlation_id="c", reply_to="r", expiration="600000", message_id="m",
         timestamp=1234567890, type="t", user_id=params.credentials.username, app_id="a")
     for body in BODIES:
         channel.basic_publish(exchange, "key.1", body, properties, mandatory=True)
