@@ -133,7 +133,7 @@ func (m *Message) Body() []byte { return m.buf[m.nprops:len(m.buf):len(m.buf)] }
 func (m *Message) Size() int { return len(m.buf) - m.nprops }
 
 // Footprint is about how much memory the message keeps from the collector.
-func (m *Message) Footprint() int { return cap(m.buf) + 96 }
+func (m *Message) Footprint() int { return cap(m.buf) + 128 }
 
 // Properties decodes the message's properties.
 func (m *Message) Properties() (Properties, error) { return DecodeProperties(m.Props()) }

@@ -46,8 +46,8 @@ type classic struct {
 	gets   []pendingGet
 	disk   disk
 	memory memory
-	rules  rules
 	watch  watch
+	rules  rules
 	grave  grave
 }
 
@@ -130,7 +130,9 @@ func (q *classic) pump(out *Actions) {
 	if !q.rules.any && !q.watch.timed {
 		q.handOut(out)
 		q.readAhead(out)
-		q.watch.read = 0 // what expired at once may have asked
+		if q.watch.read != 0 { // for one that expired at once
+			q.watch.read = 0
+		}
 		return
 	}
 	q.exhume(out)

@@ -12,19 +12,19 @@ import (
 type rules struct {
 	// any says that there is one at all.
 	any bool
-	// ttl and idle are x-message-ttl and x-expires in milliseconds, negative
-	// without.
-	ttl, idle int64
-	// maxLength and maxBytes bound the ready messages; limited says that one does.
-	maxLength, maxBytes int64
-	limited             bool
+	// limited says that maxLength or maxBytes, of the ready messages, is a limit.
+	limited bool
 	// refuses says that a message that does not fit is refused, and refusedDie that
 	// it is dead-lettered.
 	refuses, refusedDie bool
-	// dlx is the dead-letter exchange of a queue that has one, rekey the routing
-	// key to be used instead of the message's own, where rekeys is set.
-	dlx, rekey     string
+	// buries says that there is a dead-letter exchange, dlx, and rekeys that rekey
+	// is to be used there instead of the message's own routing key.
 	buries, rekeys bool
+	// ttl and idle are x-message-ttl and x-expires in milliseconds, negative
+	// without.
+	ttl, idle           int64
+	maxLength, maxBytes int64
+	dlx, rekey          string
 }
 
 // rulesOf reads the arguments of a queue, which have been checked.
@@ -72,19 +72,19 @@ func (r *rules) ttlOf(m *message.Message) int64 {
 // watch is a queue's sense of time.
 type watch struct {
 	clock func() time.Time
-	// read is the time in this call of the queue, in nanoseconds since 1970; 0 if
-	// nobody asked yet.
-	read int64
 	// woken is when the next TimeReached is due, in milliseconds since 1970; 0
 	// without.
 	woken int64
 	// used is when the queue was last used, for x-expires, in milliseconds.
 	used int64
-	// timed says that there may be messages that expire.
-	timed bool
+	// read is the time in this call of the queue, in nanoseconds since 1970; 0 if
+	// nobody asked yet.
+	read int64
 	// fresh is the position of a message that is just being offered to consumers
 	// and does not expire meanwhile, or none.
 	fresh uint64
+	// timed says that there may be messages that expire.
+	timed bool
 }
 
 // none is no position.

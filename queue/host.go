@@ -101,7 +101,8 @@ type Host struct {
 	// recovering says that only events may reach the queue yet.
 	recovering bool
 
-	// What follows belongs to the goroutine that runs the queue.
+	// What follows belongs to the goroutine that runs the queue. The maps are made
+	// when they are needed: most of many queues are idle.
 	q         Queue
 	work      *workspace // nil while nobody runs it
 	consumers map[message.ConsumerID]*attached
@@ -138,9 +139,6 @@ func NewHost(t Type, s Spec, env HostEnv) (*Host, error) {
 	}
 	h := &Host{
 		spec: s, caps: t.Capabilities(), env: env, q: q,
-		consumers: map[message.ConsumerID]*attached{},
-		lanes:     map[any]*lane{},
-		gets:      map[GetRef]func(GetReply){},
 	}
 	if env.Log != nil {
 		h.answers.late = map[message.PublishRef]struct{}{}

@@ -33,6 +33,9 @@ func (h *Host) Consume(c Consumer, sink Sink, attach func(message.ConsumerID), o
 		c.ID = message.ConsumerID(h.ids)
 		attach(c.ID)
 		if err = h.q.Consume(c, &h.work.out); err == nil {
+			if h.consumers == nil {
+				h.consumers = map[message.ConsumerID]*attached{}
+			}
 			h.consumers[c.ID] = &attached{id: c.ID, tag: c.Tag, sink: sink, noAck: c.NoAck, lane: h.laneTo(sink)}
 			h.activate() // so that whoever is told of the consumer sees what it is
 			ok()
@@ -73,6 +76,9 @@ func (h *Host) laneTo(sink Sink) *lane {
 	place := ordered.Place()
 	l := h.lanes[place]
 	if l == nil {
+		if h.lanes == nil {
+			h.lanes = map[any]*lane{}
+		}
 		l = &lane{place: place}
 		h.lanes[place] = l
 	}
@@ -114,6 +120,9 @@ func (h *Host) getter(noAck bool, got func(GetReply), done chan<- struct{}) cont
 		default:
 			asked = true
 			h.asked++
+			if h.gets == nil {
+				h.gets = map[GetRef]func(GetReply){}
+			}
 			h.gets[h.asked] = func(r GetReply) {
 				h.counters.countGet(r, noAck)
 				answer(r)

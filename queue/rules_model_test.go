@@ -187,7 +187,7 @@ func playRules(t *testing.T, seed uint64) {
 		m.dead = nil
 		require.Equal(t, Stat{Ready: len(m.ready), Unacked: len(m.held), ReadyBytes: int64(4 * len(m.ready))}, r.stat(), "step %d", next)
 		if stored {
-			checkMemory(t, r.h)
+			r.h.do(func() { checkMemory(t, r.h) })
 		}
 	}
 	require.Equal(t, want, r.answers.verdicts)

@@ -3,6 +3,7 @@ package queue
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -130,18 +131,22 @@ func TestTimeToLiveZeroReachesWhoIsReady(t *testing.T) {
 // instant at the most, and messages that are consumed in time hardly ever.
 func TestAQueueWakesNoMoreThanItMust(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		events, wakes := 0, 0
+		var events, wakes atomic.Int32
 		typ := hooked{
-			Type:   Classic(),
-			before: func(call string) { events += map[string]int{"Event": 1}[call] },
+			Type: Classic(),
+			before: func(call string) {
+				if call == "Event" {
+					events.Add(1)
+				}
+			},
 			after: func(_ string, out *Actions) {
 				if out != nil && !out.Wake.IsZero() {
-					wakes++
+					wakes.Add(1)
 				}
 			},
 		}
 		r := newRig(t, typ, func(s *Spec, _ *HostEnv) { s.Arguments = args("x-message-ttl", int32(60000)) })
-		events = 0
+		events.Store(0)
 		for range 1000 {
 			b := NewBatch()
 			for range 10 {
@@ -150,17 +155,17 @@ func TestAQueueWakesNoMoreThanItMust(t *testing.T) {
 			r.h.Post(b)
 			time.Sleep(5 * time.Microsecond) // all within 5 ms
 		}
-		require.Equal(t, 1, wakes, "they stand behind the first")
+		require.EqualValues(t, 1, wakes.Load(), "they stand behind the first")
 		wait(2 * time.Minute)
 		require.Zero(t, r.stat().Ready)
-		require.LessOrEqual(t, events, 8)
-		events = 0
+		require.LessOrEqual(t, events.Load(), int32(8))
+		events.Store(0)
 		r.consume(Consumer{NoAck: true})
 		for range 1000 {
 			r.post("taken at once")
 			time.Sleep(time.Second)
 		}
-		require.Zero(t, events, "nothing waits to expire")
+		require.Zero(t, events.Load(), "nothing waits to expire")
 		r.deleteAndBalance()
 	})
 }
@@ -352,11 +357,10 @@ func TestExpiryIsRecovered(t *testing.T) {
 func TestTheDeadAreBuriedByAndBy(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		target := newRig(t, Classic(), nil)
-		most, inTurn := 0, 0
+		most := 0
 		typ := hooked{Type: Classic(), after: func(_ string, out *Actions) {
 			if out != nil {
-				inTurn = len(out.DeadLetter)
-				most = max(most, inTurn)
+				most = max(most, len(out.DeadLetter))
 			}
 		}}
 		l := &letters{to: []*Host{target.h}}

@@ -309,6 +309,10 @@ func (d *driver) take() {
 	for _, dead := range o.DeadLetter {
 		dead.Msg.Release()
 	}
+	for _, a := range o.Atoms {
+		a.Leave(nil)
+	}
+	bury := o.Bury
 	if d.log == nil && (len(o.Store) > 0 || len(o.Load) > 0) {
 		d.t.Fatal("the queue asks for a store that is not there")
 	}
@@ -327,6 +331,9 @@ func (d *driver) take() {
 	*o = queue.Actions{
 		Got: o.Got[:0], Deliver: o.Deliver[:0], Confirm: o.Confirm[:0], Reject: o.Reject[:0],
 		DeadLetter: o.DeadLetter[:0], Store: o.Store[:0], Load: o.Load[:0],
+	}
+	if bury {
+		d.event(queue.Event{Kind: queue.Buried})
 	}
 }
 
