@@ -127,6 +127,7 @@ func (q *classic) offer(seq uint64, out *Actions) {
 // pump hands ready messages out for as long as somebody can take them, and sees
 // that there will be more. It ends a call of the queue.
 func (q *classic) pump(out *Actions) {
+	q.consumers.waiting = false
 	if !q.rules.any && !q.watch.timed {
 		q.handOut(out)
 		q.readAhead(out)
@@ -292,11 +293,13 @@ func (q *classic) Cancel(id message.ConsumerID, _ CancelReason, out *Actions) {
 		return
 	}
 	out.Active = q.consumers.elect()
-	if out.Active != 0 && t.held == 0 {
+	if out.Active != 0 {
 		// As in RabbitMQ, whose queue does not look at its messages when a consumer
 		// goes, the next one begins when the old one settles what it holds: what that
 		// gives back comes first. If it holds nothing, there is nothing to wait for.
-		q.pump(out)
+		if q.consumers.waiting = t.held > 0; !q.consumers.waiting {
+			q.pump(out)
+		}
 	}
 	q.rest(out)
 }
@@ -313,6 +316,10 @@ func (q *classic) Event(ev Event, out *Actions) {
 		q.consumers.resume(ev.Consumer)
 	case Stored:
 		q.stored(ev, out)
+		if q.consumers.waiting {
+			q.rest(out) // the store's word is nothing that happens to a consumer
+			return
+		}
 	case LoadDone:
 		if !q.loaded(ev, out) {
 			q.rest(out)

@@ -21,6 +21,7 @@ type consumers struct {
 	exclusive bool
 	single    bool   // there is a single active consumer
 	active    *taker // which it is; nil if there is none, and without single
+	waiting   bool   // it begins when the one before settles something
 	last      *taker // the one settled last, to look it up without the map
 }
 
