@@ -42,7 +42,7 @@ func FuzzReadDefinition(f *testing.F) {
 	}
 	f.Add(kindUser, []byte{})
 	f.Fuzz(func(t *testing.T, kind byte, value []byte) {
-		k := &kept{vhosts: map[uint64]vhostRecord{}}
+		k := newKept()
 		_ = k.read(kind, []byte("key"), value) // an error, or a definition; no panic
 	})
 }

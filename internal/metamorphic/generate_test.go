@@ -293,7 +293,7 @@ func (g *generator) consume() {
 	case g.rarely():
 		c.tag, c.autoAck = "", false
 	case g.rarely():
-		c.queue = pick(g, "nope", "amq.rabbitmq.reply-to")
+		c.queue = "nope" // a reply consumer is in no queue that could be asked for it
 	case g.rarely():
 		c.args = pick(g, amqp.Table{"x-priority": int32(1)}, amqp.Table{"x-priority": "high"}, amqp.Table{"x": "y"})
 	}
