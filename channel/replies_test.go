@@ -229,10 +229,14 @@ func TestTheEndOfARequesterEndsTheWait(t *testing.T) {
 				c.stall()
 				o := w.open()
 				o.put(address, large, large, large, large)
-				after := time.AfterFunc(patience/4, func() { end(c) })
-				defer after.Stop()
+				ended := make(chan struct{})
+				time.AfterFunc(patience/4, func() {
+					defer close(ended)
+					end(c)
+				})
 				require.Equal(t, patience/4, o.wait())
 				require.Zero(t, o.wait())
+				<-ended
 			})
 		})
 	}
