@@ -179,7 +179,7 @@ $`, d.stdout.String())
 func TestUsersAndVirtualHostsOfFlags(t *testing.T) {
 	t.Parallel()
 	d := start(t, "-user", "ann:secret", "-user", "bob:with:colon", "-vhost", "orders", "-vhost", "/", "-vhost", "orders")
-	require.Contains(t, d.stdout.String(), "  virtual host   /\n  virtual host   orders\n  user           ann\n  user           bob\n")
+	d.stdout.wait(t, `  virtual host   /\n  virtual host   orders\n  user           ann\n  user           bob\n`)
 	for _, vhost := range []string{"/", "orders"} {
 		d.use(t, "ann", "secret", vhost)
 		d.use(t, "bob", "with:colon", vhost)
