@@ -84,7 +84,7 @@ func (m *machine) ask(line string) (string, error) {
 	}
 	answer, err := administrate(m.b, strings.Fields(line))
 	switch {
-	case errors.Is(err, errCut):
+	case errors.Is(err, errCut), errors.Is(err, warren.ErrClosed): // it ends
 		return "", err
 	case err != nil:
 		return "", &refusal{line + ": " + err.Error()}
