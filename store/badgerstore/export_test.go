@@ -18,6 +18,18 @@ func OpenPaced(dir string, o Options, tick time.Duration, every int64, quiet int
 	return openPaced(dir, o, pace{tick, every, quiet})
 }
 
+// Flush is maintenance.flush, and with settle waits as a round does.
+func (s *Store) Flush(settle bool) error {
+	full, err := s.maintenance.flush()
+	if err == nil && settle {
+		s.maintenance.settle(full)
+	}
+	return err
+}
+
+// Collect is maintenance.collect.
+func (s *Store) Collect() (files int, err error) { return s.maintenance.collect() }
+
 // SetFree has the store see another amount of free space.
 func (s *Store) SetFree(free func() (int64, error)) {
 	s.free = func(string) (int64, error) { return free() }

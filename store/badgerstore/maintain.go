@@ -1,7 +1,6 @@
 package badgerstore
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -150,16 +149,9 @@ func (m *maintenance) round(thorough bool) error {
 			m.s.log.Debug("the tree was not compacted as a whole", "dir", m.s.dir, "error", err)
 		}
 	}
-	files := 0
-	for !m.stopping() && m.roomToCollect() {
-		err := m.collect()
-		if errors.Is(err, badger.ErrNoRewrite) || errors.Is(err, badger.ErrRejected) {
-			break
-		}
-		if err != nil {
-			return fmt.Errorf("badgerstore: collect %s: %w", m.s.dir, err)
-		}
-		files++
+	files, err := m.collect()
+	if err != nil {
+		return err
 	}
 	after, err := dirUsage(m.s.dir)
 	if err != nil {
@@ -171,19 +163,6 @@ func (m *maintenance) round(thorough bool) error {
 	m.s.log.Debug("looked for dead values", "dir", m.s.dir, "before", before, "after", after,
 		"files", files, "took", time.Since(begin))
 	return nil
-}
-
-// collect has badger remove one file of the value log that is mostly dead. Apply
-// waits meanwhile, some hundredths of a second: a value that is deleted while
-// badger moves it could come back, and badger 4.9.6 reads there, without a lock,
-// what a write changes.
-func (m *maintenance) collect() error {
-	m.s.apply.Lock()
-	defer m.s.apply.Unlock()
-	if err := m.s.failure(); err != nil {
-		return err
-	}
-	return m.s.db.RunValueLogGC(discardRatio)
 }
 
 // flush has badger write its memtable to a table by filling it up: there is no

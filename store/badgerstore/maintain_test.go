@@ -64,6 +64,48 @@ func TestDeletedValuesGiveTheirRoomBack(t *testing.T) {
 	require.EqualValues(t, n, report.Records)
 }
 
+// A deletion that is on its way down to its value while the file with that value is
+// collected: badger by itself brings the value back.
+func TestWhatIsDeletedStaysSoWhenItsFileIsCollected(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, err := badgerstore.OpenPaced(dir, badgerstore.Options{Unsafe: true}, time.Hour, 1<<40, 1)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	value := make([]byte, mib)
+	for i := range 100 { // in three files and some
+		require.NoError(t, s.Apply([]store.Change{{Key: key(i), Value: value}}))
+	}
+	require.NoError(t, s.Flush(true))
+	remove := func(from, to int) {
+		for file := range 3 {
+			for i := from; i < to; i++ {
+				require.NoError(t, s.Apply([]store.Change{{Key: key(32*file + i), Delete: true}}))
+			}
+		}
+	}
+	remove(0, 20)
+	require.NoError(t, s.Flush(true))
+	remove(20, 30)
+	require.NoError(t, s.Flush(false))
+	files, err := s.Collect()
+	require.NoError(t, err)
+	require.Equal(t, 3, files)
+	left := func() (all []int) {
+		require.NoError(t, s.Scan(nil, nil, false, func(k, _ []byte) error {
+			all = append(all, int(binary.BigEndian.Uint64(k)))
+			return nil
+		}))
+		return all
+	}
+	want := []int{30, 31, 62, 63, 94, 95, 96, 97, 98, 99}
+	require.Equal(t, want, left())
+	for range 3 {
+		require.NoError(t, s.Flush(true))
+		require.Equal(t, want, left())
+	}
+}
+
 // Rounds, readers and a writer at the same time: what is read is what is there.
 func TestReadersDoNotNoticeTheMaintenance(t *testing.T) {
 	t.Parallel()

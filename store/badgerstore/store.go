@@ -38,6 +38,9 @@ type Store struct {
 	users gate.Gate
 	// apply keeps Apply and the maintenance's own writes apart.
 	apply sync.Mutex
+	// deleted is what Apply has deleted, and not set again, since files of the value
+	// log are being collected; nil while none are. It is guarded by apply.
+	deleted map[string]struct{}
 	// failed is why Apply fails for ever.
 	failed atomic.Pointer[error]
 	// free tells the room on the file system; tests replace it.
@@ -107,6 +110,7 @@ func (s *Store) Apply(changes []store.Change) error {
 	if err := s.commit(changes, size); err != nil {
 		return s.fail(err)
 	}
+	s.noteDeleted(changes)
 	s.maintenance.wrote(size)
 	return s.failure()
 }
