@@ -16,8 +16,8 @@ type routes struct {
 	topology, rights uint64
 	exchanges        map[string]*knownExchange
 	last             *knownExchange
-	size             int // exchanges, routes and their queues
-	subject          exchange.Subject
+	size             int               // exchanges, routes and their queues
+	subject          *exchange.Subject // nil before the first publish: many channels only consume
 	found            []*exchange.Destination
 	once             route // of a message whose way is not remembered
 }
@@ -95,8 +95,11 @@ func (ch *Channel) knowExchange(name string) (*knownExchange, error) {
 func (ch *Channel) route(k *knownExchange, m *message.Message, keys ...string) *route {
 	r := &ch.routes
 	m.SetRoute(k.name, keys[0]) // for types from outside, which see the message
+	if r.subject == nil {
+		r.subject = new(exchange.Subject)
+	}
 	r.subject.Reset(m, keys...)
-	found, byKey := ch.VHost.Exchanges().Route(k.x, &r.subject, r.found[:0])
+	found, byKey := ch.VHost.Exchanges().Route(k.x, r.subject, r.found[:0])
 	r.subject.Reset(nil)
 	rt := &r.once
 	if byKey && len(keys) == 1 {

@@ -61,7 +61,7 @@ func TestMemoryOfAConnection(t *testing.T) {
 		"a body of 128 MiB and its beginning": {after(oneChannel, publish, wire.AppendHeaderFrame(nil, 1, classBasic, huge, []byte{0, 0}), frame(wire.FrameBody, 1, []byte("x"))), small},
 		"a body of all the octets there are":  {after(oneChannel, publish, wire.AppendHeaderFrame(nil, 1, classBasic, 1<<64-1, []byte{0, 0}), frame(wire.FrameBody, 1, make([]byte, 4000))), small},
 		"a body longer than announced":        {after(oneChannel, publish, wire.AppendHeaderFrame(nil, 1, classBasic, 1, []byte{0, 0}), frame(wire.FrameBody, 1, make([]byte, 4000)), frame(wire.FrameBody, 1, make([]byte, 100_000))), 200 << 10},
-		"2000 half-open contents":             {after(open, contents), channels * 9 << 8},
+		"2000 half-open contents":             {after(open, contents), channels * 2 << 10},
 		"an answered burst":                   {after(oneChannel, answered), maxBuffer + 86<<10},
 		"an answered burst and a heartbeat":   {after(oneChannel, answered, wire.AppendHeartbeat(nil)), small},
 	} {
