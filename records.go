@@ -35,15 +35,12 @@ type record interface {
 	fields() message.Table
 }
 
-// define gives the change that keeps a record.
+// define gives the change that keeps a record. One that no table can hold fails when
+// it is handed over.
 func define(r record) msgstore.Definition {
-	value, err := message.AppendTableBody(nil, r.fields())
-	if err != nil {
-		// The fields are of the types and names in this file.
-		panic(fmt.Sprintf("warren: a definition that no table can hold: %v", err))
-	}
 	d := undefine(r)
-	d.Value, d.Delete = value, false
+	d.Delete = false
+	d.Value, d.Err = message.AppendTableBody(nil, r.fields())
 	return d
 }
 
@@ -64,12 +61,13 @@ func undefine(r record) msgstore.Definition {
 	return msgstore.Definition{Kind: r.kind(), Key: h.Sum(nil)[:16], Delete: true}
 }
 
-// encoded gives arguments as they came, or would have come, over a wire.
-func encoded(args message.Table) string {
+// encoded gives arguments as they came, or would have come, over a wire: a string.
+// For arguments that no table can hold it gives the error, which is no value for a
+// field either.
+func encoded(args message.Table) any {
 	body, err := message.AppendTableBody(nil, args)
 	if err != nil {
-		// They were decoded from a table, or checked to fit one.
-		panic(fmt.Sprintf("warren: arguments that no table can hold: %v", err))
+		return err
 	}
 	return string(body)
 }
@@ -238,7 +236,8 @@ func (r bindingRecord) identity() (_ uint64, _ []string) {
 	if r.ToExchange {
 		to = "exchange"
 	}
-	return r.vhost, []string{r.Source, to, r.Destination, r.RoutingKey, encoded(r.Arguments)}
+	args, _ := encoded(r.Arguments).(string) // without them it is never kept
+	return r.vhost, []string{r.Source, to, r.Destination, r.RoutingKey, args}
 }
 
 func (r bindingRecord) fields() message.Table {

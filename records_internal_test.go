@@ -8,6 +8,7 @@ import (
 	"github.com/warrenmq/warren/exchange"
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/queue"
+	"github.com/warrenmq/warren/store/memstore"
 )
 
 // records are one definition of most kinds.
@@ -33,6 +34,31 @@ func TestADefinitionThatWasWrittenIsRead(t *testing.T) {
 	require.Equal(t, uint64(7), k.counter)
 	require.Equal(t, "/", k.vhosts[1].Name)
 	require.Equal(t, []int{1, 1, 1, 1, 1}, []int{len(k.permissions), len(k.topics), len(k.exchanges), len(k.queues), len(k.bindings)})
+}
+
+// Nothing that is checked at the borders comes to this. If it ever does, whoever asks
+// for the change hears of it, and nobody else.
+func TestADefinitionThatNoTableCanHoldIsAnError(t *testing.T) {
+	t.Parallel()
+	s, err := memstore.NewDisk().Open()
+	require.NoError(t, err)
+	b, err := New(Options{Store: s})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, b.Close()) }()
+	bad := message.Table{{Name: "a", Value: make(chan int)}}
+	for _, r := range []record{
+		exchangeRecord{1, exchange.Spec{Name: "x", Arguments: bad}},
+		queueRecord{1, 2, queue.Spec{Name: "q", Arguments: bad}},
+		bindingRecord{1, BindingInfo{Source: "x", Destination: "q", Arguments: bad}},
+	} {
+		b.defs.commit(define(r))
+		require.ErrorContains(t, b.settled(), "arguments")
+		require.NoError(t, b.settled(), "what follows is kept")
+		b.defs.commit(undefine(r))
+		require.NoError(t, b.settled())
+	}
+	require.NoError(t, b.AddVHost("v"))
+	require.NoError(t, b.Health())
 }
 
 func FuzzReadDefinition(f *testing.F) {

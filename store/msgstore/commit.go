@@ -95,11 +95,11 @@ func (s *Store) round(in inbox) {
 	// First, so that no message is durable before the queue that it is in.
 	g.define(s.owed)
 	for i := range in.definitions {
-		if d := &in.definitions[i]; g.tooLong(d.changes) {
-			d.changes, d.err = nil, ErrTooLarge
-		} else {
-			g.define(d.changes)
+		d := &in.definitions[i]
+		if d.err = g.refused(d.changes); d.err != nil {
+			d.changes = nil
 		}
+		g.define(d.changes)
 	}
 	s.prepare()
 	for _, q := range s.queues {

@@ -2,7 +2,6 @@ package msgstore
 
 import (
 	"math"
-	"slices"
 
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/store"
@@ -203,9 +202,18 @@ func (g *group) fits(bytes int64, changes int) bool {
 	return g.changes == 0 || g.bytes+bytes <= g.limit.MaxBytes && g.changes+changes <= g.limit.MaxChanges
 }
 
-// tooLong reports whether one of the changes does not fit into any Apply.
-func (g *group) tooLong(changes []Definition) bool {
-	return slices.ContainsFunc(changes, func(c Definition) bool { return definitionSize(&c) > g.s.limits.MaxBytes })
+// refused gives why one of the changes cannot be made: it has no value, or does not
+// fit into any Apply.
+func (g *group) refused(changes []Definition) error {
+	for i := range changes {
+		switch c := &changes[i]; {
+		case c.Err != nil:
+			return c.Err
+		case definitionSize(c) > g.s.limits.MaxBytes:
+			return ErrTooLarge
+		}
+	}
+	return nil
 }
 
 func definitionKey(c *Definition) []byte { return append([]byte{keyDefinition, c.Kind}, c.Key...) }

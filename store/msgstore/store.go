@@ -63,6 +63,9 @@ type Definition struct {
 	Key    []byte
 	Value  []byte
 	Delete bool
+	// Err is why there is no Value. Define then makes none of the changes that it is
+	// called with, and gives it.
+	Err error
 }
 
 // Store makes Logs and keeps definitions in a store.Store, all of whose keys are
