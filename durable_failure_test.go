@@ -318,10 +318,11 @@ func TestAQueueThatFoundNoSpaceIsDurableBeforeItsMessages(t *testing.T) {
 	t.Parallel()
 	d := memstore.NewDisk()
 	b, s := brokerOn(t, d, warren.Options{})
-	s.FailApply(1, store.ErrNoSpace, false)
-	if _, err := native(t, b).DeclareQueue(t.Context(), "q", warren.Durable()); err != nil {
-		require.ErrorIs(t, err, reply.InternalError)
-	} // or the broker had tried again, with success, before it was asked
+	s.SetSpace(&store.Space{Free: 1, Reserve: 2})
+	_, err := native(t, b).DeclareQueue(t.Context(), "q", warren.Durable())
+	require.ErrorIs(t, err, reply.InternalError)
+	require.Empty(t, queueNames(t, afterCrash(t, d), "/"))
+	s.SetSpace(nil)
 	require.NoError(t, native(t, b).PublishConfirmed(t.Context(), "", "q", persistent("1")))
 	require.Equal(t, []string{"1"}, readyAfterCrash(t, d, "q"))
 }
