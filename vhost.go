@@ -128,16 +128,18 @@ func (v *vhost) add(h *queue.Host, log uint64) (*queue.Host, error) {
 		// before it is.
 		v.b.defs.commit(define(queueRecord{v.id, log, s}))
 	}
-	next := v.queues.Load().Set(s.Name, &exchange.Destination{Kind: exchange.KindQueue, Name: s.Name, Target: h})
-	v.queues.Store(&next)
 	if s.Exclusive {
 		if v.exclusive[s.Owner] == nil {
 			v.exclusive[s.Owner] = map[*queue.Host]struct{}{}
 		}
 		v.exclusive[s.Owner][h] = struct{}{}
 	}
-	v.exchanges.Touch()
+	// Before anybody finds it, who takes no lock for that: the events of its bindings
+	// and consumers come later.
 	v.b.emit(func() Event { return QueueCreated{s} })
+	next := v.queues.Load().Set(s.Name, &exchange.Destination{Kind: exchange.KindQueue, Name: s.Name, Target: h})
+	v.queues.Store(&next)
+	v.exchanges.Touch()
 	return h, nil
 }
 
