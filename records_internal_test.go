@@ -1,7 +1,9 @@
 package warren
 
 import (
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -59,6 +61,55 @@ func TestADefinitionThatNoTableCanHoldIsAnError(t *testing.T) {
 	}
 	require.NoError(t, b.AddVHost("v"))
 	require.NoError(t, b.Health())
+}
+
+// heldWatch hands nothing over until it is let go.
+type heldWatch struct {
+	watch
+	seen, letGo chan struct{}
+	handed      atomic.Bool
+}
+
+func (w *heldWatch) Changed() {
+	close(w.seen)
+	<-w.letGo
+	w.watch.Changed()
+	w.handed.Store(true)
+}
+
+// Who finds an exchange that somebody else has just made is told so when it is
+// durable, even if it was not handed over when it was found.
+func TestWhatSomebodyElseMakesIsWaitedForToo(t *testing.T) {
+	t.Parallel()
+	s, err := memstore.NewDisk().Open()
+	require.NoError(t, err)
+	b, err := New(Options{Store: s})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, b.Close()) }()
+	v := b.vhosts["/"]
+	w := &heldWatch{watch: watch{b, v}, seen: make(chan struct{}), letGo: make(chan struct{})}
+	v.exchanges.Watch(w)
+	declared := make(chan error, 1)
+	go func() {
+		_, _, err := v.exchanges.Declare(exchange.Spec{Name: "x", Type: "direct", Durable: true})
+		declared <- err
+	}()
+	<-w.seen
+	_, found := v.exchanges.Lookup("x")
+	require.True(t, found)
+	settled := make(chan bool, 1)
+	go func() {
+		err := v.Settled()
+		settled <- err == nil && w.handed.Load()
+	}()
+	select {
+	case early := <-settled:
+		require.True(t, early, "it was not even handed over")
+	case <-time.After(20 * time.Millisecond): // it waits
+	}
+	close(w.letGo)
+	require.NoError(t, <-declared)
+	require.True(t, <-settled)
 }
 
 func FuzzReadDefinition(f *testing.F) {

@@ -49,7 +49,17 @@ func (v *vhost) Settled() error {
 	if v.b.defs == nil {
 		return nil
 	}
+	// What somebody else makes or removes just now may have been seen before it was
+	// handed over.
+	v.awaitChanges()
 	return v.b.defs.wait()
+}
+
+// awaitChanges waits until the changes that are under way have been handed over.
+func (v *vhost) awaitChanges() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.exchanges.Await()
 }
 
 // define keeps the virtual host itself. b.mu is held.

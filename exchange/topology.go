@@ -120,6 +120,13 @@ func (t *Topology) Retire() {
 	t.watcher = nil
 }
 
+// Await waits for the change that is under way, if there is one, until the watcher
+// has heard of it. What a change makes or removes can be seen before that.
+func (t *Topology) Await() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+}
+
 // Lookup gives the exchange of that name; that of the default exchange is "".
 func (t *Topology) Lookup(name string) (x *Exchange, ok bool) {
 	return t.exchanges.Load().Get(name)
