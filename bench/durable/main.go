@@ -68,10 +68,11 @@ func main() {
 	flag.IntVar(&t.rabbitPID, "rabbit-pid", 0, "RabbitMQ's process")
 	profile := flag.String("cpuprofile", "", "write a profile of this process to a `FILE`")
 	answering := flag.Int("answer", 0, "answer messages of so many octets; what round-trip starts")
+	from := flag.String("answer-from", "", "commit them to a badger in this `DIRECTORY` first; what badger-served starts")
 	flag.Parse()
 
 	if *answering > 0 {
-		if err := answer(*answering); err != nil {
+		if err := answer(*answering, *from); err != nil {
 			fail(err)
 		}
 		return
@@ -124,6 +125,9 @@ func measure(s shape, ways []way, rounds int, turn time.Duration) error {
 	samples := map[string][]sample{}
 	for range rounds {
 		for _, w := range ways {
+			if w.name == wayServed && s.group() > 1 {
+				continue
+			}
 			got, err := inDir(func(dir string) (sample, error) { return w.run(dir, s, turn) })
 			if err != nil {
 				return fmt.Errorf("%s: %s: %w", s, w.name, err)

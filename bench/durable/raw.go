@@ -27,7 +27,8 @@ var rawWays = []way{
 	{wayAppend, runAppend},
 	{wayPacked, runBadger(putPacked)},
 	{wayKeys, runBadger(putKeys)},
-	{wayTrip, runTrip},
+	{wayTrip, runTrip(false)},
+	{wayServed, runTrip(true)},
 }
 
 // bodies gives n messages that cannot be compressed.
@@ -69,16 +70,10 @@ const keptGroups = 8
 // put puts the i-th group of messages into a transaction, and deletes an old one.
 type put func(tx *badger.Txn, i uint64, messages [][]byte) error
 
-// runBadger commits groups to badger with the options that were the best of those
-// that are durable; see BenchmarkBadger of store/badgerstore.
+// runBadger commits groups to a badger.
 func runBadger(f put) func(string, shape, time.Duration) (sample, error) {
 	return func(dir string, s shape, d time.Duration) (_ sample, err error) {
-		const mib = 1 << 20
-		db, err := badger.Open(badger.DefaultOptions(dir).WithLogger(nil).WithMetricsEnabled(false).
-			WithSyncWrites(true).WithDetectConflicts(false).
-			WithCompression(options.None).WithBlockCacheSize(0).
-			WithMemTableSize(8 * mib).WithNumMemtables(1).WithNumLevelZeroTables(1).WithNumCompactors(2).
-			WithValueThreshold(2 << 10).WithValueLogFileSize(32 * mib))
+		db, err := openBadger(dir)
 		if err != nil {
 			return sample{}, err
 		}
@@ -91,6 +86,17 @@ func runBadger(f put) func(string, shape, time.Duration) (sample, error) {
 			return len(messages), err
 		})
 	}
+}
+
+// openBadger opens a badger with the options that were the best of those that are
+// durable; see BenchmarkBadger of store/badgerstore.
+func openBadger(dir string) (*badger.DB, error) {
+	const mib = 1 << 20
+	return badger.Open(badger.DefaultOptions(dir).WithLogger(nil).WithMetricsEnabled(false).
+		WithSyncWrites(true).WithDetectConflicts(false).
+		WithCompression(options.None).WithBlockCacheSize(0).
+		WithMemTableSize(8 * mib).WithNumMemtables(1).WithNumLevelZeroTables(1).WithNumCompactors(2).
+		WithValueThreshold(2 << 10).WithValueLogFileSize(32 * mib))
 }
 
 // putPacked puts a group into one value.
@@ -126,42 +132,65 @@ func putKeys(tx *badger.Txn, i uint64, messages [][]byte) error {
 }
 
 // runTrip sends a message over a TCP connection of this machine to another process,
-// this program again, and waits for a short answer.
-func runTrip(_ string, s shape, d time.Duration) (_ sample, err error) {
-	self, err := os.Executable()
-	if err != nil {
-		return sample{}, err
-	}
-	other := exec.Command(self, "-answer", strconv.Itoa(s.size))
-	out, err := other.StdoutPipe()
-	if err != nil {
-		return sample{}, err
-	}
-	if err := other.Start(); err != nil {
-		return sample{}, err
-	}
-	defer func() { err = errors.Join(err, other.Wait()) }()
-	addr, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		return sample{}, errors.Join(err, other.Process.Kill())
-	}
-	c, err := net.Dial("tcp", strings.TrimSpace(addr))
-	if err != nil {
-		return sample{}, errors.Join(err, other.Process.Kill())
-	}
-	message, reply := make([]byte, s.size), make([]byte, 1)
-	got, err := timed(d/4, func() (int, error) {
-		if _, err := c.Write(message); err != nil {
-			return 0, err
+// this program again, and waits for a short answer. With commit the other one commits
+// the message to a badger of its own before it answers: what a durable publish at
+// window 1 is made of, in one piece, with processors that fall asleep as they do then.
+func runTrip(commit bool) func(string, shape, time.Duration) (sample, error) {
+	return func(dir string, s shape, d time.Duration) (_ sample, err error) {
+		self, err := os.Executable()
+		if err != nil {
+			return sample{}, err
 		}
-		_, err := io.ReadFull(c, reply)
-		return 1, err
-	})
-	return got, errors.Join(err, c.Close())
+		other := exec.Command(self, "-answer", strconv.Itoa(s.size))
+		if commit {
+			other.Args = append(other.Args, "-answer-from", dir)
+		} else {
+			d /= 4
+		}
+		out, err := other.StdoutPipe()
+		if err != nil {
+			return sample{}, err
+		}
+		if err := other.Start(); err != nil {
+			return sample{}, err
+		}
+		defer func() { err = errors.Join(err, other.Wait()) }()
+		addr, err := bufio.NewReader(out).ReadString('\n')
+		if err != nil {
+			return sample{}, errors.Join(err, other.Process.Kill())
+		}
+		c, err := net.Dial("tcp", strings.TrimSpace(addr))
+		if err != nil {
+			return sample{}, errors.Join(err, other.Process.Kill())
+		}
+		message, reply := make([]byte, s.size), make([]byte, 1)
+		got, err := timed(d, func() (int, error) {
+			if _, err := c.Write(message); err != nil {
+				return 0, err
+			}
+			_, err := io.ReadFull(c, reply)
+			return 1, err
+		})
+		return got, errors.Join(err, c.Close())
+	}
 }
 
-// answer prints an address, and answers each message of the one connection to it.
-func answer(size int) error {
+// answer prints an address, and answers each message of the one connection to it:
+// with dir, after it has committed the message to a badger there.
+func answer(size int, dir string) (err error) {
+	commit := func([]byte) error { return nil }
+	if dir != "" {
+		db, openErr := openBadger(dir)
+		if openErr != nil {
+			return openErr
+		}
+		defer func() { err = errors.Join(err, db.Close()) }()
+		i := uint64(0)
+		commit = func(message []byte) error {
+			i++
+			return db.Update(func(tx *badger.Txn) error { return putPacked(tx, i, [][]byte{message}) })
+		}
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -178,6 +207,9 @@ func answer(size int) error {
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
+			return err
+		}
+		if err := commit(message); err != nil {
 			return err
 		}
 		if _, err := c.Write(message[:1]); err != nil {

@@ -17,6 +17,7 @@ const (
 	wayPacked = "badger-packed"
 	wayKeys   = "badger-keys"
 	wayTrip   = "round-trip"
+	wayServed = "badger-served"
 	wayStore  = "store"
 	wayNative = "native"
 	wayTCP    = "warren-tcp"
@@ -49,6 +50,9 @@ func report(w io.Writer, s shape, ways []way, samples map[string][]sample) {
 	fmt.Fprintf(w, "\n%s\n", s)
 	for _, way := range ways {
 		got := samples[way.name]
+		if len(got) == 0 {
+			continue
+		}
 		rates := medianOf(got, func(x sample) float64 { return x.rate })
 		cpu := medianOf(got, func(x sample) float64 { return float64(x.cpu) / float64(time.Microsecond) })
 		fmt.Fprintf(w, "  %-14s %9.0f msg/s  %8.2f µs CPU  %9s each", way.name, rates, cpu,
@@ -68,6 +72,10 @@ func report(w io.Writer, s shape, ways []way, samples map[string][]sample) {
 	for _, way := range []string{wayNative, wayTCP} {
 		if x, ok := atOne(samples[way], samples[wayPacked], samples[wayTrip]); ok && s.group() == 1 {
 			fmt.Fprintf(w, "  %s: %s takes %.2f × a commit and a round trip, target %.1f\n",
+				verdict(x <= mostAtOne), way, x, mostAtOne)
+		}
+		if x, ok := ratio(samples[wayServed], samples[way]); ok && s.group() == 1 {
+			fmt.Fprintf(w, "  %s: %s takes %.2f × a commit behind a round trip, target %.1f\n",
 				verdict(x <= mostAtOne), way, x, mostAtOne)
 		}
 	}
