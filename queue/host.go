@@ -141,7 +141,7 @@ func NewHost(t Type, s Spec, env HostEnv) (*Host, error) {
 		spec: s, caps: t.Capabilities(), env: env, q: q,
 	}
 	if env.Log != nil {
-		h.answers.late = map[message.PublishRef]struct{}{}
+		h.answers.stored = true
 		h.recovering = true
 		env.Log.Recover(
 			func(es []store.Entry) { h.post(Event{Kind: Recovered, Entries: es}) },

@@ -94,7 +94,7 @@ func TestAWorkspaceIsRecycledEmpty(t *testing.T) {
 
 func TestABurstOfUnansweredPublishesKeepsNoMemory(t *testing.T) {
 	t.Parallel()
-	a := pendingAnswers{late: map[message.PublishRef]struct{}{}}
+	a := pendingAnswers{stored: true}
 	by := &answers{t: t, verdicts: map[uint64]bool{}}
 	var in []Publish
 	var refs []message.PublishRef
@@ -104,12 +104,14 @@ func TestABurstOfUnansweredPublishesKeepsNoMemory(t *testing.T) {
 		refs = append(refs, ref)
 	}
 	a.expect(in)
-	burst := a.most
-	a.given(refs)
-	require.Equal(t, maxKept+1, burst)
-	require.Zero(t, a.most, "the map must have been replaced")
-	a.expect(in[:2])
+	a.given(refs[1:])
+	require.Len(t, a.early, maxKept, "they were answered before the first one")
 	a.given(refs[:1])
+	require.Zero(t, a.late.len())
+	require.Zero(t, cap(a.late.items))
+	require.Nil(t, a.early)
+	a.expect(in[:3])
+	a.given(refs[1:2])
 	a.rejectAll()
-	by.want(nil, []uint64{1})
+	by.want(nil, []uint64{0, 2})
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"runtime"
 	"slices"
+	"time"
 
 	"github.com/warrenmq/warren/store"
 )
@@ -16,12 +17,20 @@ func (s *Store) commit() {
 		if !ok {
 			return
 		}
+		begin := time.Now()
 		s.round(in)
+		s.ended(time.Since(begin))
 		// Who was just told goes on to submit more. Without this the committer would
 		// take what came meanwhile before they can, and publishers would fall into two
 		// halves that wait for each other's groups.
 		runtime.Gosched()
 	}
+}
+
+func (s *Store) ended(cost time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pace.ended(cost)
 }
 
 // take waits for something to do and takes it all. It reports false when there
@@ -41,7 +50,9 @@ func (s *Store) take() (in inbox, ok bool) {
 		}
 		s.work.Wait()
 	}
+	s.hold()
 	in, s.in = s.in, inbox{}
+	s.pace.taken, s.pace.pending = s.pace.pending, 0
 	for _, q := range in.queues {
 		if q.dropped.Load() {
 			continue

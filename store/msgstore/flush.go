@@ -348,6 +348,7 @@ func (s *Store) breakDown(err error) {
 func (g *group) tell(err error) {
 	s := g.s
 	s.mu.Lock()
+	s.pace.answered()
 	for _, c := range g.calls {
 		if !c.appends {
 			continue

@@ -62,12 +62,12 @@ func newQueue(s *Store, id uint64) *queue {
 // Submit implements store.Log.
 func (q *queue) Submit(ops []store.Op, done func(error)) {
 	sub := submit{ops: ops, done: done}
-	lowest := uint64(noAppends)
+	appends, lowest := 0, uint64(noAppends)
 	var atoms []*store.Atom
 	for i := range ops {
 		op := &ops[i]
 		if op.Kind == store.Append {
-			sub.appends = true
+			appends++
 			lowest = min(lowest, op.Seq)
 		}
 		if op.Atom != nil {
@@ -77,7 +77,7 @@ func (q *queue) Submit(ops []store.Op, done func(error)) {
 			}
 		}
 	}
-	if !q.submit(sub, lowest) {
+	if !q.submit(sub, appends, lowest) {
 		release(ops)
 		if !q.dropped.Load() {
 			go done(ErrClosed)
@@ -89,9 +89,10 @@ func (q *queue) Submit(ops []store.Op, done func(error)) {
 	}
 }
 
-// submit hands a submit to the committer, if there is one.
-func (q *queue) submit(sub submit, lowest uint64) bool {
+// submit hands a submit with a number of appends to the committer, if there is one.
+func (q *queue) submit(sub submit, appends int, lowest uint64) bool {
 	s := q.s
+	sub.appends = appends > 0
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.finished || q.dropped.Load() {
@@ -105,6 +106,9 @@ func (q *queue) submit(sub submit, lowest uint64) bool {
 	if sub.appends {
 		q.appends++
 		q.lowest = min(q.lowest, lowest)
+		if s.pace.pending += appends; s.pace.wanted > 0 && s.pace.pending >= s.pace.wanted {
+			s.work.Signal()
+		}
 	}
 	return true
 }
@@ -136,7 +140,7 @@ func (q *queue) Load(r store.Range, done func([]store.Loaded, error)) {
 	switch {
 	case !wait:
 		q.s.readers.add(rd)
-	case !q.submit(submit{done: add}, 0):
+	case !q.submit(submit{done: add}, 0, 0):
 		add(nil)
 	}
 }

@@ -81,6 +81,7 @@ type Store struct {
 	mu       sync.Mutex
 	work     sync.Cond // of mu; there is something in inbox, or closing
 	in       inbox
+	pace     pace
 	logs     map[uint64]*queue
 	failed   error // final
 	closing  bool
@@ -122,8 +123,12 @@ type inbox struct {
 }
 
 func (in *inbox) empty() bool {
-	return len(in.queues) == 0 && len(in.definitions) == 0 && len(in.complete) == 0 &&
-		len(in.dropped) == 0 && len(in.rewrites) == 0 && !in.retry
+	return len(in.queues) == 0 && in.onlyQueues()
+}
+
+// onlyQueues reports whether nothing but queues wait.
+func (in *inbox) onlyQueues() bool {
+	return len(in.definitions) == 0 && len(in.complete) == 0 && len(in.dropped) == 0 && len(in.rewrites) == 0 && !in.retry
 }
 
 type defined struct {
