@@ -414,6 +414,7 @@ func TestDefinitionsAreAnsweredWhenTheyAreDurable(t *testing.T) {
 			require.NoError(t, ch.DeclareExchange(ctx, "x", "direct", warren.Durable()))
 			require.NoError(t, ch.BindQueue(ctx, "q", "x", ""))
 			s.Hold()
+			defer s.Release()
 			done := make(chan error, 1)
 			go func() { done <- op(ctx, b, ch) }()
 			s.AwaitHeld()
@@ -423,6 +424,31 @@ func TestDefinitionsAreAnsweredWhenTheyAreDurable(t *testing.T) {
 			require.Equal(t, definitionsOf(t, b), definitionsOf(t, afterCrash(t, d)))
 		})
 	}
+}
+
+// A durable exchange may go with a queue that never touched the disk.
+func TestATransientQueueIsGoneWhenTheExchangeThatGoesWithItIs(t *testing.T) {
+	t.Parallel()
+	d := memstore.NewDisk()
+	b, s := brokerOn(t, d, warren.Options{})
+	ctx := t.Context()
+	ch := native(t, b)
+	require.NoError(t, ch.DeclareExchange(ctx, "x", "direct", warren.Durable(), warren.AutoDelete()))
+	_, err := ch.DeclareQueue(ctx, "q")
+	require.NoError(t, err)
+	require.NoError(t, ch.BindQueue(ctx, "q", "x", ""))
+	s.Hold()
+	defer s.Release()
+	done := make(chan error, 1)
+	go func() {
+		_, err := ch.DeleteQueue(ctx, "q")
+		done <- err
+	}()
+	s.AwaitHeld()
+	require.Empty(t, done, "the exchange would come back")
+	s.Release()
+	require.NoError(t, await(t, done))
+	require.Equal(t, definitionsOf(t, b), definitionsOf(t, afterCrash(t, d)))
 }
 
 // Over AMQP the answers come in the order they have in memory, when they are

@@ -33,14 +33,17 @@ func durableDestination(d *exchange.Destination) bool {
 func (v *vhost) hostEnv(s queue.Spec, log uint64) (queue.HostEnv, uint64) {
 	u := undertaker{v: v}
 	env := queue.HostEnv{Go: v.b.start, Gone: v.queueGone, Memory: v.b.opts.QueueMemory, DeadLetter: u.deadLetter}
-	if !s.Durable || v.b.defs == nil {
+	if v.b.defs == nil {
+		return env, 0
+	}
+	env.Settle = v.b.defs.settle // also for a transient queue: a durable exchange may go with it
+	if !s.Durable {
 		return env, 0
 	}
 	if log == 0 {
 		log = v.b.defs.number()
 	}
 	env.Log = v.b.ms.Log(log)
-	env.Settle = v.b.defs.settle
 	return env, log
 }
 
