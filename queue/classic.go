@@ -18,7 +18,8 @@ func (classicType) Capabilities() Capabilities { return classicCapabilities() }
 
 func (classicType) Open(s Spec, env Env) (Queue, error) {
 	q := &classic{autoDelete: s.AutoDelete, durable: s.Durable && env.Stored, paging: env.Stored}
-	q.rules = rulesOf(s)
+	q.arguments = s.Arguments
+	q.rules = rulesOf(s, env.Policy)
 	q.watch = watch{clock: env.Now, fresh: none}
 	if q.watch.clock == nil {
 		q.watch.clock = time.Now
@@ -39,6 +40,8 @@ type classic struct {
 	// durable says that persistent messages go to the store, paging that bodies
 	// may leave memory for it.
 	durable, paging bool
+	// arguments are those of the declare, to be merged with another policy.
+	arguments message.Table
 
 	positions
 	consumers consumers
@@ -337,6 +340,14 @@ func (q *classic) Event(ev Event, out *Actions) {
 		q.use()
 	case Buried:
 		q.grave.full = false
+	case PolicyChanged:
+		q.obey(ev.Policy, out)
+		if q.consumers.waiting {
+			q.expire(out)
+			q.exhume(out)
+			q.rest(out) // nothing happened to a consumer
+			return
+		}
 	}
 	q.pump(out)
 }
