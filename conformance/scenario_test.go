@@ -101,6 +101,12 @@ func TestParseSetup(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, setup{verb: "delete-policy", name: "p.p", vhost: "/"}, back)
 
+	s, err = parseSetup([]string{"operator-policy", "~o", `definition="{}"`}, "v", v)
+	require.NoError(t, err)
+	back, ok = s.undo()
+	require.True(t, ok)
+	require.Equal(t, setup{verb: "delete-operator-policy", name: "p.o", vhost: "v"}, back)
+
 	s, err = parseSetup([]string{"permission", "user=~u", "vhost=~v", "read=.*"}, "/", v)
 	require.NoError(t, err)
 	require.Equal(t, "p.v", s.vhost)
