@@ -313,6 +313,61 @@ func TestADiskThatWasFullForAMomentDoesNotBlockForEver(t *testing.T) {
 	require.Equal(t, []string{"2"}, drained(t, ch, "q"))
 }
 
+// A store that hangs holds up nobody for longer than he wants, nor a broker that ends
+// its connections.
+func TestNobodyWaitsForEverForAStoreThatHangs(t *testing.T) {
+	t.Parallel()
+	b, s := brokerOn(t, memstore.NewDisk(), warren.Options{})
+	conn, err := amqp.DialConfig("amqp://", amqp.Config{Dial: b.Dial})
+	require.NoError(t, err)
+	client := channel(t, conn)
+	patient, impatient := native(t, b), native(t, b)
+	durableQueue(t, impatient, "q")
+	s.Hold()
+	defer s.Release()
+	for _, op := range []func(ctx context.Context) error{
+		func(ctx context.Context) error {
+			_, err := impatient.DeclareQueue(ctx, "new", warren.Durable())
+			return err
+		},
+		func(ctx context.Context) error {
+			return impatient.DeclareExchange(ctx, "x", "fanout", warren.Durable())
+		},
+		func(ctx context.Context) error { return impatient.BindQueue(ctx, "q", "x", "k") },
+		func(ctx context.Context) error { return impatient.UnbindQueue(ctx, "q", "x", "k") },
+		func(ctx context.Context) error { return impatient.DeleteExchange(ctx, "x") },
+	} {
+		before := definitionsOf(t, b)
+		ctx, cancel := context.WithCancel(t.Context())
+		failed := make(chan error, 1)
+		go func() { failed <- op(ctx) }()
+		require.Eventually(t, func() bool { return !equalWorlds(before, definitionsOf(t, b)) }, patience, time.Millisecond)
+		require.Empty(t, failed)
+		cancel()
+		require.ErrorIs(t, await(t, failed), context.Canceled)
+	}
+	require.NoError(t, impatient.Qos(t.Context(), 1, false), "the channel is open")
+
+	failed := make(chan error, 3)
+	go func() {
+		_, err := client.QueueDeclare("late", true, false, false, false, nil)
+		failed <- err
+	}()
+	go func() {
+		_, err := patient.DeclareQueue(context.Background(), "later", warren.Durable())
+		failed <- err
+	}()
+	require.Eventually(t, func() bool { return len(queueNames(t, b, "/")) == 4 }, patience, time.Millisecond)
+	closed := make(chan error, 1)
+	go func() { closed <- b.Close() }()
+	for range 2 {
+		require.Error(t, await(t, failed))
+	}
+	require.ErrorIs(t, patient.Err(), warren.ErrChannelClosed)
+	s.Release()
+	require.NoError(t, await(t, closed))
+}
+
 // A message must not be confirmed while its queue is not on the disk.
 func TestAQueueThatFoundNoSpaceIsDurableBeforeItsMessages(t *testing.T) {
 	t.Parallel()

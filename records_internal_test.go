@@ -99,8 +99,7 @@ func TestWhatSomebodyElseMakesIsWaitedForToo(t *testing.T) {
 	require.True(t, found)
 	settled := make(chan bool, 1)
 	go func() {
-		err := v.Settled()
-		settled <- err == nil && w.handed.Load()
+		v.Settle(func(err error) { settled <- err == nil && w.handed.Load() })
 	}()
 	select {
 	case early := <-settled:

@@ -47,15 +47,16 @@ func (v *vhost) hostEnv(s queue.Spec, log uint64) (queue.HostEnv, uint64) {
 	return env, log
 }
 
-// Settled implements channel.VHost.
-func (v *vhost) Settled() error {
+// Settle implements channel.VHost.
+func (v *vhost) Settle(then func(error)) {
 	if v.b.defs == nil {
-		return nil
+		then(nil)
+		return
 	}
 	// What somebody else makes or removes just now may have been seen before it was
 	// handed over.
 	v.awaitChanges()
-	return v.b.defs.wait()
+	v.b.defs.settle(then)
 }
 
 // awaitChanges waits until the changes that are under way have been handed over.

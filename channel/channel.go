@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,9 +31,10 @@ type VHost interface {
 	CheckQueueLimit(name string) error
 	// DeclareQueue gives the queue of that name, or makes it as specified.
 	DeclareQueue(s queue.Spec) (h *queue.Host, created bool, err error)
-	// Settled waits until everything that was declared, bound, unbound or deleted
-	// before is durable, as far as it is to be, and gives the error if it is not.
-	Settled() error
+	// Settle calls then once everything that was declared, bound, unbound or deleted
+	// before is durable, as far as it is to be, or with the error for which it is not:
+	// at once, or from another goroutine. No lock may be held.
+	Settle(then func(error))
 	// Replies are its channels that take direct replies; always the same.
 	Replies() *Replies
 	// Watcher hears of the channels in it; nil if nobody does.
@@ -104,7 +106,14 @@ type Config struct {
 	// who sent them.
 	Interceptors *intercept.Set
 	Client       intercept.Client
+	// Ended is closed when nobody cares for answers any more: methods then do not
+	// wait for the store. nil is never.
+	Ended <-chan struct{}
 }
+
+// ErrUnsettled is what a method returns that was given up before what it changed was
+// known to be durable; see Config.Ended and Channel.WaitUntil. The change is in force.
+var ErrUnsettled = errors.New("channel: nobody waited for the store")
 
 // Channel is one open channel.
 type Channel struct {
@@ -121,8 +130,9 @@ type Channel struct {
 	replies atomic.Pointer[replyConsumer]
 
 	// What follows belongs to the goroutine that calls the methods.
-	lastQueue string // the queue declared last, for the empty queue name
-	seq       uint64 // publishes counted for confirms
+	until     <-chan struct{} // see WaitUntil
+	lastQueue string          // the queue declared last, for the empty queue name
+	seq       uint64          // publishes counted for confirms
 	tx        *transaction
 	routes    routes
 	props     inspector
@@ -154,6 +164,10 @@ func New(c Config) *Channel {
 	}
 	return ch
 }
+
+// WaitUntil bounds how long the methods that are called from now on wait for the
+// store: until done is closed. nil is without end.
+func (ch *Channel) WaitUntil(done <-chan struct{}) { ch.until = done }
 
 // posting is what is collected for one queue.
 type posting struct {

@@ -172,12 +172,22 @@ func (ch *Channel) UnbindQueue(q, source, key string, args message.Table) error 
 
 // lasting waits until a change of something, if it succeeded, is durable.
 func (ch *Channel) lasting(err error, what string) error {
-	if err == nil {
-		if err = ch.VHost.Settled(); err != nil {
-			err = reply.Errorf(reply.InternalError, "the change of %s is not durable: %v", what, err)
-		}
+	if err != nil {
+		return err
 	}
-	return err
+	settled := make(chan error, 1)
+	ch.VHost.Settle(func(err error) { settled <- err })
+	select {
+	case err = <-settled:
+	case <-ch.Ended:
+		return ErrUnsettled
+	case <-ch.until:
+		return ErrUnsettled
+	}
+	if err != nil {
+		return reply.Errorf(reply.InternalError, "the change of %s is not durable: %v", what, err)
+	}
+	return nil
 }
 
 // lastingBindings is lasting for a binding between an exchange and a queue or an

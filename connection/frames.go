@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/warrenmq/warren/channel"
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/reply"
 	"github.com/warrenmq/warren/wire"
@@ -136,6 +137,9 @@ func unimplemented(id wire.ID) *reply.Error {
 // refused deals with an error of a channel's method: a soft one closes the
 // channel, a hard one the connection.
 func (c *Conn) refused(s *session, id wire.ID, err error) error {
+	if errors.Is(err, channel.ErrUnsettled) {
+		return errAborted
+	}
 	e := reply.From(err).With(id.Class(), id.Method())
 	if e.Code.Hard() {
 		return c.fault(s, e)

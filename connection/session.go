@@ -90,6 +90,7 @@ func (s *session) open() {
 		Connection: c.id, Number: uint64(s.number), Out: s, MaxMessageSize: c.MaxMessageSize, MaxUnsent: c.MaxUnsent,
 		ConsumerTimeout: c.ConsumerTimeout,
 		Interceptors:    c.Interceptors,
+		Ended:           c.kill,
 		Client: intercept.Client{
 			Connection: c.id, Channel: int(s.number), Name: c.name, ClientName: c.given,
 			User: c.user.Name(), VHost: c.vhostName,

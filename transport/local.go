@@ -112,7 +112,7 @@ func (l *Local) channel() (*Memory, error) {
 		}
 	}
 	l.opened++
-	m := &Memory{conn: l, number: l.opened, inboxes: map[string]*Inbox{}, done: make(chan struct{})}
+	m := &Memory{conn: l, number: l.opened, inboxes: map[string]*Inbox{}, closing: make(chan struct{}), done: make(chan struct{})}
 	m.lock.free = make(chan struct{}, 1)
 	m.ch = channel.New(channel.Config{
 		VHost: l.cfg.VHost, Access: l.cfg.Access(), User: l.cfg.User, Impersonator: l.cfg.Impersonator,
@@ -120,6 +120,7 @@ func (l *Local) channel() (*Memory, error) {
 		MaxMessageSize: l.cfg.MaxMessageSize, MaxUnsent: l.cfg.MaxUnsent,
 		ConsumerTimeout: l.cfg.ConsumerTimeout,
 		Interceptors:    l.cfg.Interceptors,
+		Ended:           m.closing,
 		Client: intercept.Client{
 			Connection: l.cfg.ID, Channel: int(m.number), Name: l.Name(),
 			User: l.cfg.User, VHost: l.cfg.VHost.Name(),

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,8 @@ type Memory struct {
 	held    int         // octets of the bodies in returns
 	onEvent func(Event) // see Notify
 	err     error
-	done    chan struct{}
+	closing chan struct{} // closed when err is set
+	done    chan struct{} // closed when all is over
 }
 
 // Returned is a message that had no route and came back.
@@ -51,13 +53,18 @@ type Returned struct {
 }
 
 // Do calls f with the channel object, one goroutine at a time, and waits no
-// longer than ctx lasts for its turn. What f wants to publish or settle is handed
+// longer than ctx lasts: for its turn, and for the store to keep what f declares,
+// which is in force then all the same. What f wants to publish or settle is handed
 // over before Do returns. An error that closes an AMQP channel closes this one.
 func (m *Memory) Do(ctx context.Context, f func(*channel.Channel) error) error {
 	if err := m.enter(ctx); err != nil {
 		return err
 	}
-	full, err := m.run(func() error { return f(m.ch) })
+	full, err := m.run(func() error {
+		m.ch.WaitUntil(ctx.Done())
+		defer m.ch.WaitUntil(nil)
+		return f(m.ch)
+	})
 	return m.leave(ctx, full, err)
 }
 
@@ -98,6 +105,8 @@ func (m *Memory) run(f func() error) (full queue.Wait, err error) {
 // what was handed over stays so.
 func (m *Memory) leave(ctx context.Context, full queue.Wait, err error) error {
 	switch {
+	case errors.Is(err, channel.ErrUnsettled):
+		return cmp.Or(m.Err(), ctx.Err())
 	case err != nil:
 		return m.refused(err)
 	case full.C == nil || full.Optional():
@@ -161,6 +170,7 @@ func (m *Memory) close(why error) {
 		return
 	}
 	m.err = why
+	close(m.closing)
 	inboxes := m.inboxes
 	m.inboxes = nil
 	returns := m.returns
