@@ -2,6 +2,7 @@ package warren_test
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenmq/warren"
+	"github.com/warrenmq/warren/exchange"
 	"github.com/warrenmq/warren/store"
 	"github.com/warrenmq/warren/store/memstore"
 )
@@ -186,6 +188,118 @@ func TestBubbleExpiryAndDeathsSurviveARestart(t *testing.T) {
 		require.NoError(t, b.Close())
 		synctest.Wait()
 	})
+}
+
+// lateBinding is an exchange type that sends everything everywhere. A binding takes a
+// second of a bubble's time: all that goes on beside the start of a broker goes on
+// before its bindings are there.
+type lateBinding struct{ to []*exchange.Destination }
+
+func (lateBinding) Name() string                                          { return "x-late" }
+func (lateBinding) Description() string                                   { return "a fanout whose bindings take their time" }
+func (lateBinding) Validate(exchange.Spec) error                          { return nil }
+func (lateBinding) ValidateBinding(exchange.Spec, exchange.Binding) error { return nil }
+func (lateBinding) RoutesByKey(exchange.Spec) bool                        { return true }
+func (lateBinding) New(exchange.Spec) exchange.Router                     { return lateBinding{} }
+func (r lateBinding) Unbind(exchange.Binding) exchange.Router             { return lateBinding{} }
+
+func (r lateBinding) Bind(b exchange.Binding) exchange.Router {
+	time.Sleep(time.Second)
+	return lateBinding{append(slices.Clone(r.to), b.Destination)}
+}
+
+func (r lateBinding) Route(_ *exchange.Subject, to []*exchange.Destination) []*exchange.Destination {
+	return append(to, r.to...)
+}
+
+// What expires while nobody is there to see it dies when its queue is back, and that
+// is not before the bindings are: of two queues, each is once the one that is restored
+// first.
+func TestBubbleWhatExpiresWhileTheBrokerIsDownIsDeadLetteredOnce(t *testing.T) {
+	t.Parallel()
+	const n = 10
+	all := []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}
+	for _, c := range []struct {
+		name string
+		dead amqp.Table
+		to   string // the dead-letter exchange
+		want []string
+	}{
+		{"all arrive", nil, "dlx", all},
+		{"all arrive in a priority queue", args("x-max-priority", int32(3)), "dlx", all},
+		{"their queue keeps the latest", args("x-max-length", int32(3)), "dlx", all[n-3:]},
+		{"their queue is full", args("x-max-length", int32(3), "x-overflow", "reject-publish"), "dlx", all[:3]},
+		{"nothing is bound", nil, "amq.fanout", nil},
+		{"their exchange is not there", nil, "none", nil},
+	} {
+		for _, names := range [][2]string{{"a", "b"}, {"b", "a"}} {
+			t.Run(c.name+" from "+names[0], func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					q, dead := names[0], names[1]
+					disk := memstore.NewDisk()
+					var b *warren.Broker
+					var conn *amqp.Connection
+					var ch *amqp.Channel
+					start := func() {
+						s, err := disk.Open()
+						require.NoError(t, err)
+						b, err = warren.New(warren.Options{Store: s, ExchangeTypes: []exchange.Type{lateBinding{}}})
+						require.NoError(t, err)
+						synctest.Wait()
+						conn = dialBubble(t, b, 0)
+						ch = channel(t, conn)
+					}
+					restart := func() {
+						require.NoError(t, conn.Close())
+						require.NoError(t, b.Close())
+						time.Sleep(time.Hour)
+						start()
+					}
+					start()
+					require.NoError(t, ch.ExchangeDeclare("dlx", "x-late", true, false, false, false, nil))
+					declareWith(t, ch, q, args("x-dead-letter-exchange", c.to, "x-message-ttl", int32(2000)))
+					declareWith(t, ch, dead, c.dead)
+					require.NoError(t, ch.QueueBind(dead, q, "dlx", false, nil))
+					require.NoError(t, ch.Confirm(false))
+					for i, body := range all {
+						p := amqp.Publishing{DeliveryMode: amqp.Persistent, Body: []byte(body)}
+						if i%2 == 0 {
+							p.Expiration = "1000"
+						}
+						d, err := ch.PublishWithDeferredConfirm("", q, false, false, p)
+						require.NoError(t, err)
+						require.True(t, d.Wait())
+					}
+					require.Equal(t, n, ready(t, ch, q))
+					for range 2 { // they die after the first restart and only then
+						restart()
+						require.Zero(t, ready(t, ch, q))
+						require.Equal(t, len(c.want), ready(t, ch, dead))
+					}
+					for i, body := range c.want {
+						m, ok, err := ch.Get(dead, true)
+						require.NoError(t, err)
+						require.True(t, ok)
+						require.Equal(t, body, string(m.Body), "number %d", i)
+						require.Equal(t, "dlx", m.Exchange)
+						require.Empty(t, m.Expiration)
+						require.Equal(t, []any{q, "expired", ""}, []any{
+							m.Headers["x-first-death-queue"], m.Headers["x-first-death-reason"], m.Headers["x-first-death-exchange"]})
+						deaths := m.Headers["x-death"].([]any)
+						require.Len(t, deaths, 1)
+						death := deaths[0].(amqp.Table)
+						require.Equal(t, []any{int64(1), "expired", q, ""}, []any{
+							death["count"], death["reason"], death["queue"], death["exchange"]})
+						require.WithinDuration(t, time.Now().Add(-time.Hour), death["time"].(time.Time), 2*time.Second)
+					}
+					require.NoError(t, conn.Close())
+					require.NoError(t, b.Close())
+					synctest.Wait()
+				})
+			})
+		}
+	}
 }
 
 // dlxImaging is a store that remembers its disk as it is after each batch.
