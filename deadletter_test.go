@@ -104,6 +104,40 @@ func TestBubbleMessagesExpireAtTheHeadOnly(t *testing.T) {
 	})
 }
 
+// Conformance scenarios dlx/multiple-by-consumer and dlx/multiple-by-queue.
+func TestBubbleOneMethodRejectsByQueueAndConsumer(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *warren.Broker) {
+		conn := dialBubble(t, b, 0)
+		defer conn.Close()
+		ch, other := channel(t, conn), channel(t, conn)
+		declareWith(t, ch, "dead", nil)
+		for _, q := range []string{"x", "y"} {
+			declareWith(t, ch, q, args("x-dead-letter-exchange", "", "x-dead-letter-routing-key", "dead"))
+		}
+		publish(t, other, "", "y", "got")
+		synctest.Wait()
+		_, ok, err := ch.Get("y", false)
+		require.NoError(t, err)
+		require.True(t, ok)
+		for _, c := range []struct{ tag, queue string }{{"z", "y"}, {"b", "x"}, {"a", "y"}} {
+			_, err := ch.Consume(c.queue, c.tag, false, false, false, false, nil)
+			require.NoError(t, err)
+		}
+		for i, q := range []string{"y", "y", "x", "y", "x"} {
+			publish(t, other, "", q, strconv.Itoa(i))
+			synctest.Wait()
+		}
+		require.NoError(t, ch.Nack(0, true, false))
+		synctest.Wait()
+		var died []string
+		for m, ok, err := other.Get("dead", true); ok; m, ok, err = other.Get("dead", true) {
+			require.NoError(t, err)
+			died = append(died, string(m.Body))
+		}
+		require.Equal(t, []string{"2", "4", "got", "1", "0", "3"}, died)
+	})
+}
+
 func TestBubbleAnUnusedQueueExpires(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *warren.Broker) {
 		conn := dialBubble(t, b, 0)

@@ -81,7 +81,7 @@ func (c *consumer) Deliver(ds []queue.Delivery) {
 	ch.tag += uint64(len(ds))
 	if !c.noAck {
 		for i := range ds {
-			ch.unacked.push(unackedEntry{tag: first + uint64(i), host: c.host, id: ds[i].ID, consumer: c.id})
+			ch.unacked.push(unackedEntry{tag: first + uint64(i), host: c.host, id: ds[i].ID, by: c})
 		}
 		ch.watchUnacked()
 	}

@@ -60,6 +60,7 @@ func (ch *Channel) Recover(requeue bool, ok func()) error {
 	entries := ch.unacked.takeAll(ch.settled[:0])
 	ch.mu.Unlock()
 	ok()
+	inOrder(entries)
 	ch.settle(entries, queue.Requeue, nil)
 	ch.keepScratch(entries)
 	ch.flush()
@@ -73,6 +74,7 @@ func (ch *Channel) settleTags(tag uint64, multiple bool, o queue.Outcome) error 
 	if !ok {
 		return reply.Errorf(reply.PreconditionFailed, "unknown delivery tag %d", tag)
 	}
+	inOrder(entries)
 	if ch.tx != nil {
 		ch.tx.settle(ch, entries, o)
 	} else {
@@ -104,10 +106,10 @@ func (ch *Channel) settle(entries []unackedEntry, o queue.Outcome, atom *store.A
 	consumed := 0
 	for i := range entries {
 		e := &entries[i]
-		if e.consumer != 0 {
+		if e.by != nil {
 			consumed++
 		}
-		ch.batch(e.host).Settle(queue.Settle{ID: e.id, Consumer: e.consumer, Outcome: o, Atom: atom})
+		ch.batch(e.host).Settle(queue.Settle{ID: e.id, Consumer: e.consumer(), Outcome: o, Atom: atom})
 	}
 	if consumed == 0 || ch.global.Limit() == 0 {
 		return

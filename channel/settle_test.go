@@ -104,6 +104,22 @@ func TestMultipleSettlesAcrossQueuesAndConsumers(t *testing.T) {
 	})
 }
 
+// Conformance scenario recover/by-queue.
+func TestRecoverGoesByTheNamesOfTheQueues(t *testing.T) {
+	bubble(t, func(w *world) {
+		c := w.open()
+		c.queues("q", "p")
+		c.consume(channel.Consume{Queue: "q", Tag: "a"})
+		c.consume(channel.Consume{Queue: "p", Tag: "b"})
+		c.put("q", "1")
+		c.put("p", "2")
+		c.put("q", "3")
+		c.events()
+		c.ok(c.Recover(true, func() {}))
+		c.sees("b #4 2 again", "a #5 1 again", "a #6 3 again")
+	})
+}
+
 func TestRequeuedMessagesReturnToTheirPlace(t *testing.T) {
 	bubble(t, func(w *world) {
 		c := w.open()

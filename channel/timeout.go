@@ -168,7 +168,7 @@ func (w *watch) note(tag uint64, now time.Duration) {
 // or if it was a basic.get. The caller holds mu.
 func (ch *Channel) tagOf(e *unackedEntry) string {
 	for tag, c := range ch.consumers {
-		if c.host == e.host && c.id == e.consumer {
+		if c.host == e.host && c == e.by {
 			return tag
 		}
 	}

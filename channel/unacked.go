@@ -1,16 +1,54 @@
 package channel
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/queue"
 )
 
 // unackedEntry is one delivery that the client has not settled.
 type unackedEntry struct {
-	tag      uint64
-	host     *queue.Host // nil once it is settled
-	id       uint64
-	consumer message.ConsumerID // 0 for basic.get
+	tag  uint64
+	host *queue.Host // nil once it is settled
+	id   uint64
+	by   *consumer // whose it is; nil for basic.get
+}
+
+// consumer gives the queue's number for the consumer, 0 for basic.get.
+func (e *unackedEntry) consumer() message.ConsumerID {
+	if e.by == nil {
+		return 0
+	}
+	return e.by.id
+}
+
+// inOrder sorts entries as RabbitMQ settles those of one method: by the names of the
+// queues, then those of basic.get before those of consumers, these by their tags, and
+// each one's as they were delivered (rabbit_channel:foreach_per_queue/3).
+func inOrder(es []unackedEntry) {
+	for i := 1; i < len(es); i++ {
+		if es[i].by != es[0].by || es[i].host != es[0].host {
+			slices.SortFunc(es, compareUnacked)
+			return
+		}
+	}
+}
+
+func compareUnacked(a, b unackedEntry) int {
+	switch {
+	case a.host != b.host:
+		// One of the same name may have been deleted since.
+		return cmp.Or(cmp.Compare(a.host.Spec().Name, b.host.Spec().Name), cmp.Compare(a.tag, b.tag))
+	case a.by == b.by:
+		return cmp.Compare(a.tag, b.tag)
+	case a.by == nil:
+		return -1
+	case b.by == nil:
+		return 1
+	}
+	return cmp.Or(cmp.Compare(a.by.tag, b.by.tag), cmp.Compare(a.tag, b.tag))
 }
 
 // unacked are the unsettled deliveries of a channel in the order of their tags,
@@ -111,7 +149,7 @@ func (u *unacked) takeFront(n int, es []unackedEntry) []unackedEntry {
 // takeConsumer settles all of one consumer and appends them to es.
 func (u *unacked) takeConsumer(h *queue.Host, id message.ConsumerID, es []unackedEntry) []unackedEntry {
 	for i := range u.n {
-		if e := u.at(i); e.host == h && e.consumer == id {
+		if e := u.at(i); e.host == h && e.consumer() == id {
 			es = append(es, *e)
 			e.host = nil
 			u.live--

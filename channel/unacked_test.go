@@ -45,7 +45,7 @@ func TestUnackedAgainstAPlainList(t *testing.T) {
 			switch op := r.IntN(20); {
 			case op < growth:
 				tag += 1 + uint64(r.IntN(3)) // deliveries without acknowledgement in between
-				e := unackedEntry{tag: tag, host: hosts[r.IntN(len(hosts))], id: r.Uint64(), consumer: 1}
+				e := unackedEntry{tag: tag, host: hosts[r.IntN(len(hosts))], id: r.Uint64(), by: &consumer{id: 1}}
 				u.push(e)
 				model = append(model, e)
 			case op < 17:
