@@ -127,10 +127,16 @@ func (q *classic) offer(seq uint64, out *Actions) {
 	q.expire(out)
 }
 
-// pump hands ready messages out for as long as somebody can take them, and sees
-// that there will be more. It ends a call of the queue.
+// pump is flow after something at which a single active consumer begins that waited
+// for it.
 func (q *classic) pump(out *Actions) {
 	q.consumers.waiting = false
+	q.flow(out)
+}
+
+// flow hands ready messages out for as long as somebody can take them, and sees
+// that there will be more. It ends a call of the queue.
+func (q *classic) flow(out *Actions) {
 	if !q.rules.any && !q.watch.timed {
 		q.handOut(out)
 		q.readAhead(out)
@@ -310,7 +316,7 @@ func (q *classic) Cancel(id message.ConsumerID, _ CancelReason, out *Actions) {
 func (q *classic) Get(req GetRef, noAck bool, out *Actions) {
 	q.use()
 	q.gets = append(q.gets, pendingGet{req, noAck})
-	q.pump(out)
+	q.flow(out)
 }
 
 func (q *classic) Event(ev Event, out *Actions) {
@@ -319,15 +325,15 @@ func (q *classic) Event(ev Event, out *Actions) {
 		q.consumers.resume(ev.Consumer)
 	case Stored:
 		q.stored(ev, out)
-		if q.consumers.waiting {
-			q.rest(out) // the store's word is nothing that happens to a consumer
-			return
-		}
+		q.flow(out) // the store's word is nothing that happens to a consumer
+		return
 	case LoadDone:
 		if !q.loaded(ev, out) {
 			q.rest(out)
 			return
 		}
+		q.flow(out)
+		return
 	case Recovered:
 		q.recovered(ev.Entries)
 		return
@@ -338,6 +344,8 @@ func (q *classic) Event(ev Event, out *Actions) {
 		q.woken(ev.Now, out)
 	case Declared:
 		q.use()
+		q.flow(out)
+		return
 	case Buried:
 		q.grave.full = false
 	case PolicyChanged:

@@ -21,8 +21,10 @@ type consumers struct {
 	exclusive bool
 	single    bool   // there is a single active consumer
 	active    *taker // which it is; nil if there is none, and without single
-	waiting   bool   // it begins when the one before settles something
-	last      *taker // the one settled last, to look it up without the map
+	// waiting says that it does not begin yet: it does when the one before settles
+	// something, or a message or consumer comes.
+	waiting bool
+	last    *taker // the one settled last, to look it up without the map
 }
 
 // ring is where the consumers of one priority take turns. It is there while there
@@ -138,7 +140,7 @@ func (c *consumers) front() *taker {
 // delivery.
 func (c *consumers) frontActive() *taker {
 	t := c.active
-	if t == nil || !t.inRing {
+	if t == nil || c.waiting || !t.inRing {
 		return nil
 	}
 	if t.full() {

@@ -121,6 +121,27 @@ func TestASingleActiveConsumerAndItsSuccessors(t *testing.T) {
 	r.deleteAndBalance()
 }
 
+// As in RabbitMQ, whose queue does not look at its consumers then.
+func TestWhoAsksDoesNotWakeTheSuccessorOfASingleActiveConsumer(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Classic(), singleActive)
+	a := r.consumeActive(Consumer{Prefetch: 1}, 1)
+	b := r.consumeActive(Consumer{}, 0)
+	r.post("1", "2", "3", "4")
+	held := a.want("1")
+	r.h.Cancel(a.id)
+	b.want()
+	st, err := r.h.Declared()
+	require.NoError(t, err)
+	require.Equal(t, Stat{Ready: 3, Unacked: 1, ReadyBytes: 3, Consumers: 1}, st)
+	got, _ := r.get(true)
+	require.Equal(t, "2", got.body)
+	b.want()
+	r.settle(Ack, held...)
+	b.want("3", "4")
+	r.deleteAndBalance()
+}
+
 func TestWhatASingleActiveConsumerDidNotTakeGoesToTheNextAtOnceIfItHoldsNothing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, Classic(), singleActive)

@@ -391,7 +391,6 @@ func (run *modelRun) getOne(noAck bool) error {
 	if !noAck {
 		m.held = append(m.held, got)
 	}
-	m.deliver() // to a single active consumer that has not begun yet
 	return nil
 }
 
