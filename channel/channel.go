@@ -80,6 +80,15 @@ type Out interface {
 	TimedOut(consumerTag string, why *reply.Error)
 }
 
+// CreditOut is an Out whose client can give its consumers credit; see Channel.Credit.
+type CreditOut interface {
+	Out
+	// CreditOK sends basic.credit-ok with the number of ready messages.
+	CreditOK(available uint32)
+	// CreditDrained sends basic.credit-drained.
+	CreditDrained(consumerTag string, unused uint32)
+}
+
 // Config is what a channel is made of.
 type Config struct {
 	VHost VHost

@@ -65,6 +65,10 @@ func (c *client) Return(code reply.Code, m *message.Message) {
 
 func (c *client) Cancelled(tag string) { c.note("cancelled %s", tag) }
 
+func (c *client) CreditOK(available uint32) { c.note("%d available", available) }
+
+func (c *client) CreditDrained(tag string, unused uint32) { c.note("drained %s: %d", tag, unused) }
+
 func (c *client) ConfirmsReady() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

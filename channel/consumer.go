@@ -131,6 +131,28 @@ func (c *consumer) Cancelled() {
 	ch.Out.Cancelled(c.tag)
 }
 
+// Credited implements queue.CreditSink.
+func (c *consumer) Credited(available uint32) {
+	c.tellCredit(func(out CreditOut) { out.CreditOK(available) })
+}
+
+// Drained implements queue.CreditSink.
+func (c *consumer) Drained(unused uint32) {
+	c.tellCredit(func(out CreditOut) { out.CreditDrained(c.tag, unused) })
+}
+
+func (c *consumer) tellCredit(tell func(CreditOut)) {
+	out, ok := c.ch.Out.(CreditOut)
+	if !ok {
+		return
+	}
+	c.ch.mu.Lock()
+	defer c.ch.mu.Unlock()
+	if !c.ch.closed {
+		tell(out)
+	}
+}
+
 // Activated implements queue.ActiveSink.
 func (c *consumer) Activated() { c.active.Store(true) }
 

@@ -183,13 +183,17 @@ func (ch *Channel) Get(q string, noAck bool, got func(Got)) error {
 	return err
 }
 
-// Credit is basic.credit, which only AMQP 1.0 links use.
-func (ch *Channel) Credit(consumerTag string) error {
+// Credit is basic.credit, RabbitMQ's extension for AMQP 1.0 links: a consumer gets n
+// more deliveries and no others, and with drain what is left of them ends when the
+// queue is empty. Out is told if it is a CreditOut.
+func (ch *Channel) Credit(consumerTag string, n uint32, drain bool) error {
+	ch.flush()
 	ch.mu.Lock()
-	known := ch.consumers[consumerTag] != nil
+	c := ch.consumers[consumerTag]
 	ch.mu.Unlock()
-	if !known {
+	if c == nil {
 		return reply.Errorf(reply.PreconditionFailed, "unknown consumer tag '%s'", consumerTag)
 	}
-	return reply.Errorf(reply.NotImplemented, "basic.credit")
+	c.host.Credit(c.id, n, drain)
+	return nil
 }

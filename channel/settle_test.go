@@ -182,9 +182,14 @@ func TestFlowAndCredit(t *testing.T) {
 		c.queues("q")
 		c.ok(c.Flow(true))
 		c.refused(c.Flow(false), "NOT_IMPLEMENTED - active=false")
-		c.refused(c.Credit("x"), "PRECONDITION_FAILED - unknown consumer tag 'x'")
+		c.refused(c.Credit("x", 1, false), "PRECONDITION_FAILED - unknown consumer tag 'x'")
 		c.consume(channel.Consume{Queue: "q", Tag: "x"})
-		c.refused(c.Credit("x"), "NOT_IMPLEMENTED - basic.credit")
+		c.put("q", "a", "b", "c")
+		c.sees("consuming x", "x #1 a", "x #2 b", "x #3 c")
+		c.ok(c.Credit("x", 2, false))
+		c.put("q", "d", "e", "f") // before what follows
+		c.ok(c.Credit("x", 2, true))
+		c.sees("0 available", "x #4 d", "x #5 e", "1 available", "x #6 f", "drained x: 1")
 	})
 }
 

@@ -106,6 +106,9 @@ var amqpClasses = []classSpec{
 		{110, "recover! requeue:bit"},
 		{111, "recover-ok"},
 		{120, "nack delivery-tag:longlong multiple:bit requeue:bit"},
+		{200, "credit consumer-tag:shortstr credit:long drain:bit"},
+		{201, "credit-ok available:long"},
+		{202, "credit-drained consumer-tag:shortstr credit-drained:long"},
 	}},
 	{"confirm", 85, []methodSpec{
 		{10, "select! no-wait:bit"},

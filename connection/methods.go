@@ -173,7 +173,7 @@ func (s *session) do(m wire.Method) (wire.Method, error) {
 	case *wire.BasicRecoverAsync:
 		return nil, ch.Recover(m.Requeue, func() {})
 	case *wire.BasicCredit:
-		return nil, ch.Credit(m.ConsumerTag)
+		return nil, ch.Credit(m.ConsumerTag, m.Credit, m.Drain)
 
 	case *wire.ConfirmSelect:
 		return unless(m.NoWait, &wire.ConfirmSelectOK{}, ch.ConfirmSelect())

@@ -38,6 +38,14 @@ func (s *session) Cancelled(consumerTag string) {
 
 func (s *session) ConfirmsReady() { s.c.out.confirmsReady(s) }
 
+// The methods of channel.CreditOut.
+
+func (s *session) CreditOK(available uint32) { s.send(&wire.BasicCreditOK{Available: available}) }
+
+func (s *session) CreditDrained(consumerTag string, unused uint32) {
+	s.send(&wire.BasicCreditDrained{ConsumerTag: consumerTag, CreditDrained: unused})
+}
+
 func (s *session) send(m wire.Method) { s.c.sendOn(s.number, m) }
 
 // session gives the session of a channel number; a first frame begins one

@@ -53,7 +53,7 @@ func consumeChecks() []check {
 	return []check{
 		{argConsumerPriority, wantInteger},
 		{"x-cancel-on-ha-failover", wantBool},
-		{"x-credit", wantTable},
+		{argCredit, wantTable},
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 const (
 	argConsumerPriority   = "x-priority"
+	argCredit             = "x-credit"
 	argMaxPriority        = "x-max-priority"
 	argQueueType          = "x-queue-type"
 	argDeadLetterExchange = "x-dead-letter-exchange"

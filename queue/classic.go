@@ -112,6 +112,7 @@ func (q *classic) passThrough(m *message.Message, out *Actions) bool {
 		return false
 	}
 	out.Deliver = append(out.Deliver, Delivery{Consumer: c.ID, Msg: m})
+	c.took()
 	q.consumers.rotate(c)
 	return true
 }
@@ -192,9 +193,7 @@ func (q *classic) handOut(out *Actions) {
 			d := Delivery{Consumer: c.ID, ID: seq, Msg: m, Redelivered: s.is(redelivered)}
 			q.handOver(seq, s, c.NoAck, out)
 			out.Deliver = append(out.Deliver, d)
-			if !c.NoAck {
-				c.held++
-			}
+			c.took()
 			q.consumers.rotate(c)
 		}
 	}
@@ -202,6 +201,9 @@ func (q *classic) handOut(out *Actions) {
 		out.Got = append(out.Got, GetReply{Ref: g.ref})
 	}
 	q.gets = nil
+	if q.consumers.draining > 0 {
+		q.consumers.drainAll(out)
+	}
 }
 
 func (q *classic) answer(g pendingGet, seq uint64, s slot, out *Actions) {
@@ -286,6 +288,9 @@ func (q *classic) Consume(c Consumer, out *Actions) error {
 		return err
 	}
 	out.Active = q.consumers.elect()
+	if cr := creditOf(c.Arguments); cr.metered {
+		q.consumers.grant(q.consumers.byID[c.ID], cr, q.ready, out)
+	}
 	q.pump(out)
 	return nil
 }
@@ -356,6 +361,8 @@ func (q *classic) Event(ev Event, out *Actions) {
 			q.rest(out) // nothing happened to a consumer
 			return
 		}
+	case Credited:
+		q.credited(ev, out)
 	}
 	q.pump(out)
 }

@@ -1,7 +1,6 @@
 package queue
 
-// classicCapabilities is what the classic type knows and what of it works. When
-// a feature arrives its argument leaves Unimplemented; nothing else changes.
+// classicCapabilities is what the classic type knows, all of which works.
 func classicCapabilities() Capabilities {
 	return Capabilities{
 		RabbitName: "rabbit_classic_queue",
@@ -23,12 +22,9 @@ func classicCapabilities() Capabilities {
 		ConsumerArguments: []string{
 			argConsumerPriority,
 			"x-cancel-on-ha-failover",
-			"x-credit",
+			argCredit,
 		},
-		Policies: classicPolicies(),
-		Unimplemented: []string{
-			"x-credit",
-		},
+		Policies:    classicPolicies(),
 		Transient:   true,
 		Exclusive:   true,
 		AutoDelete:  true,

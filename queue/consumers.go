@@ -21,6 +21,7 @@ type consumers struct {
 	exclusive bool
 	single    bool   // there is a single active consumer
 	active    *taker // which it is; nil if there is none, and without single
+	draining  int    // how many of them have a credit to be used up
 	// waiting says that it does not begin yet: it does when the one before settles
 	// something, or a message or consumer comes.
 	waiting bool
@@ -39,6 +40,7 @@ type ring struct {
 type taker struct {
 	Consumer
 	held       int
+	credit     credit
 	inRing     bool
 	gated      bool // its gate said no; waits for Resume
 	ring       *ring
@@ -54,8 +56,23 @@ func (t *taker) admits(size int) bool {
 	return false
 }
 
-// full reports that the consumer holds as many deliveries as it may.
-func (t *taker) full() bool { return !t.NoAck && t.Prefetch > 0 && t.held >= t.Prefetch }
+// full reports that the consumer got as many deliveries as it may for now.
+func (t *taker) full() bool {
+	if t.credit.metered {
+		return t.credit.left <= 0
+	}
+	return !t.NoAck && t.Prefetch > 0 && t.held >= t.Prefetch
+}
+
+// took counts a delivery.
+func (t *taker) took() {
+	if !t.NoAck {
+		t.held++
+	}
+	if t.credit.metered {
+		t.credit.left--
+	}
+}
 
 func (c *consumers) add(spec Consumer) error {
 	if c.exclusive || spec.Exclusive && (c.single || len(c.byID) > 0) {
@@ -104,6 +121,7 @@ func (c *consumers) remove(id message.ConsumerID) *taker {
 	if t == c.active {
 		c.active = nil
 	}
+	c.set(t, credit{})
 	c.exclusive = false
 	return t
 }

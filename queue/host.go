@@ -49,6 +49,15 @@ type ActiveSink interface {
 	Activated()
 }
 
+// CreditSink is a Sink whose consumer gives credit. Both are called in the queue's turn.
+type CreditSink interface {
+	Sink
+	// Credited answers Host.Credit with the number of ready messages.
+	Credited(available uint32)
+	// Drained tells how much of a credit is gone because the queue was empty.
+	Drained(unused uint32)
+}
+
 // HostEnv is what a Host needs of the broker.
 type HostEnv struct {
 	// Go starts a goroutine that the broker waits for at its end. It reports

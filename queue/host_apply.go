@@ -14,8 +14,14 @@ func (h *Host) apply() {
 		h.got(r)
 	}
 	h.activate()
+	if len(o.Credit) > 0 {
+		h.tellCredit(o.Credit, false)
+	}
 	if len(o.Deliver) > 0 {
 		h.deliver(o.Deliver)
+	}
+	if len(o.Credit) > 0 {
+		h.tellCredit(o.Credit, true)
 	}
 	h.answer(o.Confirm, true)
 	h.answer(o.Reject, false)
@@ -89,6 +95,23 @@ func (h *Host) activate() {
 		s.Activated()
 	}
 	o.Active = 0
+}
+
+// tellCredit passes on what consumers are to know of their credit.
+func (h *Host) tellCredit(notes []CreditNote, drained bool) {
+	for _, n := range notes {
+		if n.Drained != drained {
+			continue
+		}
+		s, ok := h.attachedTo(n.Consumer).sink.(CreditSink)
+		switch {
+		case !ok:
+		case drained:
+			s.Drained(n.N)
+		default:
+			s.Credited(n.N)
+		}
+	}
 }
 
 // deliver hands deliveries to their consumers.

@@ -265,6 +265,9 @@ const (
 	// PolicyChanged brings another effective policy definition, in place of that
 	// of Env or of the event before. It does not come before RecoverDone.
 	PolicyChanged
+	// Credited says that a consumer wants so many more deliveries and no others,
+	// whatever it said before (basic.credit). The queue answers in Actions.Credit.
+	Credited
 )
 
 // Event is something a queue waited for.
@@ -272,7 +275,9 @@ type Event struct {
 	Kind     EventKind
 	Err      error
 	Ops      int                // Stored
-	Consumer message.ConsumerID // Resume
+	Consumer message.ConsumerID // Resume, Credited
+	Credit   uint32             // Credited
+	Drain    bool               // Credited; what is left of it ends when the queue is empty
 	Loaded   []store.Loaded     // LoadDone; each brings a reference
 	Entries  []store.Entry      // Recovered
 	Now      time.Time          // TimeReached
@@ -286,11 +291,22 @@ type Stat struct {
 	Consumers      int
 }
 
+// CreditNote tells a consumer of its credit: how many messages are ready, in answer to
+// Credited and before what it has delivered, or, with Drained, how much of a credit
+// was left over when the queue was empty.
+type CreditNote struct {
+	Consumer message.ConsumerID
+	Drained  bool
+	N        uint32
+}
+
 // Actions is what a queue wants done. The host carries them out in the order of
 // the fields, empties it and gives it back: a queue appends and keeps nothing.
 type Actions struct {
 	Got     []GetReply
 	Deliver []Delivery
+	// Credit is told after Deliver if it is Drained, and before otherwise.
+	Credit []CreditNote
 	// Confirm and Reject answer publishes. A publish is answered exactly once.
 	Confirm, Reject []message.PublishRef
 	DeadLetter      []Dead

@@ -44,6 +44,15 @@ func (h *Host) Consume(c Consumer, sink Sink, attach func(message.ConsumerID), o
 	return err
 }
 
+// Credit lets a consumer have n more deliveries and no others, whatever it was
+// allowed before; with drain what is left of them ends when the queue is empty. Its
+// sink is told. A consumer that is gone is fine.
+func (h *Host) Credit(id message.ConsumerID, n uint32, drain bool) {
+	h.do(func() {
+		h.q.Event(Event{Kind: Credited, Consumer: id, Credit: n, Drain: drain}, &h.work.out)
+	})
+}
+
 // Cancel takes a consumer away; when it returns nothing more is delivered to
 // it. A queue that goes with its last consumer is gone by then.
 func (h *Host) Cancel(id message.ConsumerID) {

@@ -198,6 +198,7 @@ type inbox struct {
 	got       []received
 	calls     int // of Deliver
 	cancelled int
+	credit    []string // what it was told of it
 }
 
 func (in *inbox) attach(id message.ConsumerID) { in.id = id }

@@ -19,13 +19,8 @@ func (s stubType) Name() string                  { return s.name }
 func (s stubType) Capabilities() Capabilities    { return s.caps }
 func (s stubType) Open(Spec, Env) (Queue, error) { return nil, ErrGone }
 
-// complete is a stub of the classic type with every feature, so that what only
-// Warren refuses does not hide what RabbitMQ accepts.
-func complete() Type {
-	caps := classicCapabilities()
-	caps.Unimplemented = nil
-	return stubType{"classic", caps}
-}
+// complete is a stub of the classic type.
+func complete() Type { return stubType{"classic", classicCapabilities()} }
 
 func typesOf(t testing.TB, types ...Type) *Types {
 	t.Helper()

@@ -58,7 +58,7 @@ func (w *workspace) empty() {
 	clear(o.DeadLetter) // Atoms was emptied when they were left
 	w.out = Actions{
 		Got: o.Got[:0], Deliver: o.Deliver[:0], Confirm: o.Confirm[:0], Reject: o.Reject[:0],
-		DeadLetter: o.DeadLetter[:0], Atoms: o.Atoms[:0], Load: o.Load[:0],
+		DeadLetter: o.DeadLetter[:0], Atoms: o.Atoms[:0], Load: o.Load[:0], Credit: o.Credit[:0],
 	}
 }
 
