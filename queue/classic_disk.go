@@ -63,13 +63,15 @@ func (q *classic) pageOut(seq uint64, s slot, out *Actions) {
 	q.disk.add(store.Op{Kind: store.Append, Transient: true, Seq: seq, Msg: m}, out)
 }
 
-// unstore takes a message that leaves the queue off the store.
+// unstore takes a message that leaves the queue off the store. Its publisher need not
+// wait for the store any more; unless it leaves with a transaction, for a crash before
+// that is durable brings it back, and it must have been stored then.
 func (q *classic) unstore(seq uint64, s slot, atom *store.Atom, out *Actions) {
 	if !s.is(stored) {
 		return
 	}
 	q.disk.remove(store.Op{Kind: store.Remove, Seq: seq, Atom: atom}, out)
-	if !s.isAny(kept | paged) {
+	if atom == nil && !s.isAny(kept|paged) {
 		q.disk.confirm(seq, out)
 	}
 }

@@ -165,11 +165,36 @@ func TestAnAppendAndItsRemoveInOneAtom(t *testing.T) {
 	b.Settle(Settle{ID: d.id, Consumer: d.consumer, Outcome: Ack, Atom: a})
 	r.h.Post(b)
 	require.Equal(t, []error{nil}, *told)
-	r.answers.want(seqs(1, 1), nil) // it was acknowledged first
+	r.answers.want(nil, nil)
 	require.Equal(t, []string{"append 0", "delivered 0", "remove 0"}, log.journal)
 	log.commit(9)
+	r.answers.want(seqs(1, 1), nil)
 	require.Empty(t, log.left())
 	r.deleteAndBalance()
+}
+
+// A crash before the transaction is durable leaves nothing of it: the message must
+// be there then, and so it must have been stored when its publisher is told.
+func TestAMessageAcknowledgedInATransactionIsConfirmedWhenItIsStored(t *testing.T) {
+	t.Parallel()
+	for _, outcome := range []Outcome{Ack, Discard} {
+		r, log := bounded(t, Bounds{})
+		in := r.consume(Consumer{})
+		r.postStored("1", "2")
+		held := in.want("1", "2")
+		a, told := wholeAtom(1)
+		b := NewBatch()
+		b.Settle(Settle{ID: held[0].id, Consumer: held[0].consumer, Outcome: outcome, Atom: a})
+		r.h.Post(b)
+		require.Equal(t, []error{nil}, *told)
+		r.answers.want(nil, nil)
+		log.commit(1)
+		r.answers.want(seqs(1, 2), nil)
+		log.commit(9)
+		r.answers.want(seqs(1, 2), nil)
+		require.Equal(t, []string{"2"}, log.left())
+		r.deleteAndBalance()
+	}
 }
 
 // A Log that was dropped answers nobody; the queue's deletion does.
