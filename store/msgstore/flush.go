@@ -155,6 +155,9 @@ func (g *group) succeed() {
 	g.atomsWritten = g.atomic
 	for _, d := range g.fresh {
 		s.bytes += int64(d.p.bytes)
+		d.q.mu.Lock()
+		d.p.fresh = false
+		d.q.mu.Unlock()
 	}
 	for _, d := range g.dirty {
 		p := d.p

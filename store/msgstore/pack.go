@@ -21,6 +21,7 @@ type pack struct {
 	weight      uint8     // of each message, if there are no weights
 	flags       packFlags // the committer's alone
 	gone        bool      // it is not in the index any more
+	fresh       bool      // it is in the index, but not on the medium yet
 	weights     string    // an octet for each message; empty if uniform
 	more        *packMore
 }

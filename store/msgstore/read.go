@@ -153,7 +153,8 @@ func (q *queue) read(r store.Range) ([]store.Loaded, error) {
 	return loaded, nil
 }
 
-// locate finds out where the live messages of a range are. The list is in order.
+// locate finds out where the live messages of a range are. The list is in order. What
+// is just being written is left out: Load has waited for all that came before it.
 func (q *queue) locate(r store.Range) (list []wanted, places []place) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -165,7 +166,7 @@ func (q *queue) locate(r store.Range) (list []wanted, places []place) {
 	}
 	ordered := true
 	for _, p := range x.packs[begin:end] {
-		if p.gone || p.live == 0 || p.last < r.From {
+		if p.gone || p.fresh || p.live == 0 || p.last < r.From {
 			continue
 		}
 		own := place{key: appendPackKey(nil, q.id, p.id, 0), parts: int(p.parts)}

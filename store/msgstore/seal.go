@@ -40,6 +40,7 @@ func (g *group) seal() {
 	g.addFinal(func(b []byte) []byte { return appendEntryKey(b, keyIndex, g.q.id, id) }, value)
 
 	p := newPack(id, e, shared)
+	p.fresh = true
 	for _, r := range e.refs {
 		if r.from != 0 {
 			shared[r.from-1].retain(uint32(r.slot))

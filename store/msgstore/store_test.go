@@ -113,6 +113,47 @@ func TestALoadFindsWhatIsNotDurableYet(t *testing.T) {
 	}
 }
 
+// What came after the Load is not on the medium when the Load is carried out, and is
+// none of its business.
+func TestALoadDoesNotTripOverWhatCameAfterIt(t *testing.T) {
+	t.Parallel()
+	kv := newFakeKV()
+	s := open(t, kv, Options{Readers: 1})
+	require.NoError(t, wait(s.Log(2), appendOp(1, "other")))
+	require.NoError(t, wait(s.Log(1), appendOp(1, "a"), appendOp(3, "c")))
+
+	// The only reader is kept busy, so that the Load is carried out later.
+	busy, free := make(chan struct{}), make(chan struct{})
+	s.Log(2).Load(store.Range{From: 1, To: 1}, func(ls []store.Loaded, err error) {
+		ls[0].Msg.Release()
+		close(busy)
+		<-free
+	})
+	<-busy
+	loaded := make(chan []string, 1)
+	s.Log(1).Load(store.Range{From: 1, To: 3}, func(ls []store.Loaded, err error) {
+		var got []string
+		for _, l := range ls {
+			got = append(got, string(l.Msg.Body()))
+			l.Msg.Release()
+		}
+		if err != nil {
+			got = append(got, err.Error())
+		}
+		loaded <- got
+	})
+	kv.gate, kv.entered = make(chan struct{}), make(chan struct{}, 1)
+	done := make(chan error, 1)
+	s.Log(1).Submit([]store.Op{appendOp(2, "b")}, func(err error) { done <- err })
+	<-kv.entered
+	close(free)
+	got := <-loaded
+	close(kv.gate)
+	require.Equal(t, []string{"a", "c"}, got)
+	require.NoError(t, <-done)
+	require.Len(t, load(t, s.Log(1), 1, 3), 3)
+}
+
 func TestAMessageLargerThanAnApplyIsCutUp(t *testing.T) {
 	t.Parallel()
 	kv := newFakeKV()
