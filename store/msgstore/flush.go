@@ -1,6 +1,7 @@
 package msgstore
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"slices"
@@ -253,7 +254,12 @@ func (g *group) fail(err error) {
 			s.unsaved = append(s.unsaved, d)
 		}
 	}
-	s.garbage = append(s.garbage, g.written...)
+	for _, key := range g.written {
+		// A pack that was rewritten is still in the index, and has all that lives.
+		if !slices.ContainsFunc(g.rewrites, func(r rewrite) bool { return bytes.Equal(r.key, key) }) {
+			s.garbage = append(s.garbage, key)
+		}
+	}
 	s.garbage = append(s.garbage, g.deletes...)
 	for _, r := range g.rewrites {
 		r.takeBack()
