@@ -199,6 +199,45 @@ func TestAnAtomWhoseIndexDoesNotFitFailsAlone(t *testing.T) {
 	require.False(t, errors.Is(s.Failed(), ErrTooLarge))
 }
 
+// What is in a round with an atom does not fail because the atom does, nor does an atom
+// because the rest of the round leaves no room for it.
+func TestAnAtomAndTheRestOfItsRoundAreNoBurdenToEachOther(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{20, 1000} {
+		kv := newFakeKV()
+		kv.limits = store.Limits{MaxBytes: 8000, MaxChanges: 100}
+		s := open(t, kv, Options{PackSize: 500})
+		let := kv.holdUp(s)
+		var c collector
+		for i := range uint64(40) {
+			s.Log(10+i).Submit([]store.Op{appendOp(1, "plain")}, c.done("plain"))
+		}
+		a := newAtom(1)
+		var ops []store.Op
+		for i := range size {
+			ops = append(ops, in(a, appendOp(uint64(2*i), strings.Repeat("x", i%50))))
+		}
+		atom := make(chan error, 1)
+		s.Log(1).Submit(ops, func(err error) { atom <- err })
+		a.Leave(nil)
+		s.Define([]Definition{{Kind: 'q', Key: []byte("name"), Value: []byte("a queue")}}, c.done("definition"))
+		let()
+		if err := <-atom; size > 100 {
+			require.ErrorIs(t, err, ErrTooLarge)
+		} else {
+			require.NoError(t, err)
+		}
+		require.NoError(t, s.Close())
+		require.NotContains(t, strings.Join(c.got, " "), "failed")
+		require.Len(t, c.got, 41)
+		require.Contains(t, kv.m, "Dqname")
+		s = open(t, kv, Options{})
+		for i := range uint64(40) {
+			require.Len(t, recovered(t, s.Log(10+i)), 1)
+		}
+	}
+}
+
 // TestManyAtomsAtOnceAreMoreThanOneGroup has more atoms complete in one round
 // than fit into an Apply, one after the other and across each other.
 func TestManyAtomsAtOnceAreMoreThanOneGroup(t *testing.T) {

@@ -97,8 +97,11 @@ func (s *Store) round(in inbox) {
 	for _, q := range in.dropped {
 		s.discard(q)
 	}
+	// Of a queue that was dropped the definition goes first: a crash must not bring
+	// it back empty.
+	leaving := deletes(s.owed) || slices.ContainsFunc(in.definitions, func(d defined) bool { return deletes(d.changes) })
 	if s.noSpace {
-		g.relieve()
+		g.relieve(!leaving)
 	}
 	for _, r := range in.rewrites {
 		g.rewrite(r)
@@ -112,9 +115,15 @@ func (s *Store) round(in inbox) {
 		}
 		g.define(d.changes)
 	}
+	if s.noSpace && leaving {
+		g.relieve(true)
+	}
 	s.prepare()
 	for _, q := range s.queues {
 		g.run(q, position{}, q.plain)
+	}
+	if s.atomChanges > 0 && !g.fits(s.atomBytes, s.atomChanges) {
+		g.flush() // or what is there would share the fate of an atom that does not fit
 	}
 	g.atomic = true
 	for _, q := range s.queues {
@@ -125,7 +134,8 @@ func (s *Store) round(in inbox) {
 	for _, d := range in.definitions {
 		g.calls = append(g.calls, call{done: d.done, err: d.err})
 	}
-	g.upkeep()
+	g.bury()
+	g.sweep()
 	g.last = true
 	g.flush()
 	s.owe(in.definitions)
@@ -150,7 +160,7 @@ func (s *Store) round(in inbox) {
 // owe keeps the changes of definitions of a round that failed: the last one of each
 // kind and key.
 func (s *Store) owe(definitions []defined) {
-	if s.group.failing == nil || s.failed != nil {
+	if s.group.failing == nil || s.failed != nil || s.group.spares {
 		s.owed = nil
 		return
 	}
@@ -171,6 +181,11 @@ func (s *Store) owe(definitions []defined) {
 	s.owed = all[kept:]
 }
 
+// deletes says that there are definitions that go.
+func deletes(changes []Definition) bool {
+	return slices.ContainsFunc(changes, func(d Definition) bool { return d.Delete })
+}
+
 func hasAtoms(subs []submit) bool {
 	return slices.ContainsFunc(subs, func(s submit) bool { return s.hasAtoms })
 }
@@ -181,7 +196,7 @@ func (s *Store) discard(q *queue) {
 	for _, sub := range q.taken {
 		release(sub.ops)
 	}
-	q.taken = nil
+	q.taken, q.discarded = nil, true
 	q.mu.Lock()
 	packs := q.index.packs
 	q.index.packs, q.index.gone = nil, 0

@@ -99,7 +99,7 @@ func (g *group) write() error {
 		g.early = g.early[:len(g.early)-len(g.final)]
 		return err
 	case final > limits.MaxBytes || len(g.final) > limits.MaxChanges:
-		g.tooLarge = true
+		g.tooLarge, g.spares = true, !g.defines
 		return ErrTooLarge
 	}
 	if err := g.writeEarly(); err != nil {
@@ -249,7 +249,9 @@ func (g *group) fail(err error) {
 	}
 	for _, d := range g.dirty {
 		d.p.flags &^= packListed
-		if !d.p.gone && !d.p.is(packUnsaved) {
+		if d.q.discarded {
+			s.dropping = append(s.dropping, d)
+		} else if !d.p.gone && !d.p.is(packUnsaved) {
 			d.p.flags |= packUnsaved
 			s.unsaved = append(s.unsaved, d)
 		}
@@ -331,10 +333,13 @@ func (s *Store) probe() {
 
 // relieve writes on their own the removals that failed and the deletions that wait,
 // while the medium is full: they give room back, and nothing that needs room may
-// take them down with it.
-func (g *group) relieve() {
+// take them down with it. With dropped, what is left of dropped queues goes as well.
+func (g *group) relieve(dropped bool) {
 	for g.failing == nil {
-		g.upkeep()
+		if dropped {
+			g.bury()
+		}
+		g.sweep()
 		if g.changes == 0 {
 			return
 		}
@@ -368,7 +373,11 @@ func (g *group) tell(err error) {
 	}
 	s.mu.Unlock()
 	for _, c := range g.calls {
-		if c.done != nil && (c.q == nil || !c.q.dropped.Load()) {
+		switch {
+		case c.done == nil || c.q != nil && c.q.dropped.Load():
+		case c.q == nil && g.spares:
+			c.done(c.err)
+		default:
 			c.done(cmp.Or(c.err, err))
 		}
 	}
@@ -376,9 +385,8 @@ func (g *group) tell(err error) {
 	g.calls = g.calls[:0]
 }
 
-// upkeep adds what is to be deleted because its queue was dropped or because
-// nothing refers to it, as far as there is room.
-func (g *group) upkeep() {
+// bury adds the packs of queues that were dropped, as far as there is room.
+func (g *group) bury() {
 	s := g.s
 	if g.failing != nil {
 		return
@@ -399,6 +407,15 @@ func (g *group) upkeep() {
 		}
 	}
 	s.dropping = nil
+}
+
+// sweep adds what is to be deleted because nothing refers to it, as far as there is
+// room.
+func (g *group) sweep() {
+	s := g.s
+	if g.failing != nil {
+		return
+	}
 	for len(s.garbage) > 0 {
 		last := len(s.garbage) - 1
 		key := s.garbage[last]

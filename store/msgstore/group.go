@@ -48,10 +48,12 @@ type group struct {
 	calls    []call
 	rewrites []rewrite
 
+	defines  bool  // there are definitions in it
 	atomic   bool  // what is run must be written as one
 	last     bool  // of the round
 	failing  error // of an earlier group of the round
 	tooLarge bool  // what failed was an atom
+	spares   bool  // and no definition failed with it
 	// atomsWritten says that the atoms of the round are durable, whatever fails
 	// after that.
 	atomsWritten bool
@@ -94,7 +96,7 @@ func (g *group) init(s *Store) {
 
 // begin starts a round.
 func (g *group) begin() {
-	g.failing, g.tooLarge, g.atomic, g.last, g.atomsWritten = g.s.failed, false, false, false, false
+	g.failing, g.tooLarge, g.spares, g.atomic, g.last, g.atomsWritten = g.s.failed, false, false, false, false, false
 	g.reset()
 	g.retry()
 }
@@ -114,6 +116,7 @@ func (g *group) reset() {
 	clear(g.rewrites)
 	g.fresh, g.dirty, g.calls, g.undo = g.fresh[:0], g.dirty[:0], g.calls[:0], g.undo[:0]
 	g.rewrites, g.sharedPacks = g.rewrites[:0], nil
+	g.defines = false
 }
 
 // retry adds what could not be saved before, as far as there is room.
@@ -121,6 +124,9 @@ func (g *group) retry() {
 	unsaved := g.s.unsaved
 	g.s.unsaved = nil
 	for i, d := range unsaved {
+		if d.q.discarded {
+			continue // it is deleted as a whole
+		}
 		if g.full(d.p.stateSize()) {
 			g.s.unsaved = unsaved[i:]
 			break
@@ -180,6 +186,7 @@ func (g *group) define(changes []Definition) {
 	for i := range changes {
 		size += definitionSize(&changes[i])
 	}
+	shrinks := deletes(changes) // who deletes is on the way to give room back
 	if !g.fits(size, len(changes)) {
 		g.flush()
 	}
@@ -191,7 +198,8 @@ func (g *group) define(changes []Definition) {
 		if g.failing != nil {
 			return
 		}
-		g.final = append(g.final, store.Change{Key: definitionKey(c), Value: c.Value, Delete: c.Delete})
+		g.final = append(g.final, store.Change{Key: definitionKey(c), Value: c.Value, Delete: c.Delete, Shrinks: shrinks && !c.Delete})
+		g.defines = true
 		g.bytes += definitionSize(c)
 		g.changes++
 	}

@@ -16,7 +16,7 @@ const cancelled store.OpKind = 0
 // wait, as one.
 func (s *Store) prepare() {
 	atoms := false
-	s.more = false
+	s.more, s.atomBytes, s.atomChanges = false, 0, 0
 	for _, q := range s.queues {
 		q.plain = position{submit: len(q.taken)}
 		q.ready = q.plain
@@ -96,7 +96,7 @@ func (s *Store) overBudget(budget int64, waiting map[*store.Atom]struct{}) (over
 	// kept within limits, too.
 	perChange := max(changeSlack, s.limits.MaxBytes/int64(max(s.limits.MaxChanges, 1))*2)
 	admitted := map[*store.Atom]struct{}{}
-	used := int64(0)
+	used, changes := int64(0), 0
 	for _, q := range s.queues {
 		first := true
 		state := stateSize(q.index.largest, 1) + perChange
@@ -116,14 +116,19 @@ func (s *Store) overBudget(budget int64, waiting map[*store.Atom]struct{}) (over
 				case first || op.Kind == cancelled:
 				case op.Kind == store.Append:
 					used += slotSize + perChange
+					changes += slackChanges
 				case op.To > op.Seq:
-					used += state * int64(1+q.index.packsIn(op.Seq, op.To))
+					packs := 1 + q.index.packsIn(op.Seq, op.To)
+					used += state * int64(packs)
+					changes += slackChanges * packs
 				default:
 					used += state
+					changes += slackChanges
 				}
 			}
 		}
 	}
+	s.atomBytes, s.atomChanges = used, changes
 	return over
 }
 

@@ -28,6 +28,7 @@ type queue struct {
 	taken        []submit
 	plain, ready position
 	listed       bool // in s.queues
+	discarded    bool // its packs are in s.dropping, or in the group
 
 	mu      sync.Mutex // guards index and the packs in it against readers
 	index   index

@@ -86,3 +86,46 @@ func TestAnErrorOfRetryIsFinal(t *testing.T) {
 	require.ErrorIs(t, s.Sync(t.Context()), broken)
 	require.ErrorIs(t, s.Failed(), broken)
 }
+
+// A crash must not bring a queue back of which the messages are gone, whatever there is
+// no room for.
+func TestAQueueLeavesAFullMediumWithItsMessagesOrNotAtAll(t *testing.T) {
+	t.Parallel()
+	kv := newFakeKV()
+	s := open(t, kv, Options{})
+	defined := func(name string) Definition {
+		return Definition{Kind: 'q', Key: []byte(name), Value: []byte("a queue")}
+	}
+	s.Define([]Definition{defined("1")}, nil)
+	require.NoError(t, wait(s.Log(1), appendOp(1, "a"), appendOp(2, "b")))
+	require.NoError(t, wait(s.Log(1), appendOp(3, "c")))
+	kv.setFull(true)
+	require.ErrorIs(t, wait(s.Log(2), appendOp(1, "no room")), store.ErrNoSpace)
+
+	var images []map[string][]byte
+	kv.image = func(m map[string][]byte) { images = append(images, m) }
+	let := kv.holdUp(s) // needs room, too
+	gone := defined("1")
+	gone.Delete = true
+	answers := make(chan error, 2)
+	s.Define([]Definition{gone}, func(err error) { answers <- err })
+	s.Log(1).Drop()
+	s.Define([]Definition{defined("2")}, func(err error) { answers <- err })
+	let()
+	<-answers
+	<-answers
+	for range 3 {
+		s.Retry()
+		_ = s.Sync(t.Context())
+	}
+	require.NotEmpty(t, images)
+	for i, m := range images {
+		at := kv.reopen(m)
+		_, there := m["Dq1"]
+		if packs := at.count(keyPack); there {
+			require.Equal(t, 2, packs, "image %d", i)
+		}
+	}
+	require.Zero(t, kv.count(keyPack), "deleting gives room back, so that it is not held up")
+	require.NotContains(t, kv.m, "Dq1")
+}

@@ -106,10 +106,14 @@ type Store struct {
 	bytes    int64                    // weight of all packs
 	dead     int64                    // of that, what was removed
 	sharing  sharing
-	noSpace  bool
-	more     bool // atoms that are complete wait for the next round
-	lost     bool // changes that Close could not carry out
-	ending   bool // nobody completes an atom any more
+	// atomBytes and atomChanges are about the most that the atoms of a round take,
+	// without the messages.
+	atomBytes   int64
+	atomChanges int
+	noSpace     bool
+	more        bool // atoms that are complete wait for the next round
+	lost        bool // changes that Close could not carry out
+	ending      bool // nobody completes an atom any more
 }
 
 // inbox is what was submitted and not yet taken.
