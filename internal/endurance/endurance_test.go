@@ -7,10 +7,12 @@ import (
 	"testing"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenmq/warren"
 	"github.com/warrenmq/warren/store"
+	"github.com/warrenmq/warren/store/badgerstore"
 )
 
 // The tests do not run beside each other: they measure the process.
@@ -47,6 +49,49 @@ func TestAQueueMuchLongerThanMemory(t *testing.T) {
 	shrinks(t, dir)
 	r.close(t)
 	require.Less(t, memory.Load(), int64(mostMemory))
+}
+
+// TestAQueueFilledOneByOne publishes each message when the one before is confirmed, as
+// a single careful publisher does: what a broker remembers of the messages, and reads
+// when it opens, must not be much more for it.
+func TestAQueueFilledOneByOne(t *testing.T) {
+	n := max(*messages/10, 2000)
+	var memory peak
+	end := watch(func() { memory.see(anonymous(t)) })
+	dir := t.TempDir()
+	r := openRig(t, dir, nil)
+	ch := r.channel(t)
+	declare(t, ch, "careful")
+	begin := time.Now()
+	body := make([]byte, kib)
+	require.NoError(t, ch.Confirm(false))
+	for range n {
+		c, err := ch.PublishWithDeferredConfirmWithContext(t.Context(), "", "careful", false, false,
+			amqp.Publishing{DeliveryMode: amqp.Persistent, Body: body})
+		require.NoError(t, err)
+		require.True(t, c.Wait())
+	}
+	rate(t, "filled one by one", n, begin)
+	r.close(t)
+	end()
+
+	var keys int
+	disk, err := badgerstore.Open(dir, badgerstore.Options{})
+	require.NoError(t, err)
+	require.NoError(t, disk.Scan(nil, nil, true, func(_, _ []byte) error {
+		keys++
+		return nil
+	}))
+	require.NoError(t, disk.Close())
+	begin = time.Now()
+	r = openRig(t, dir, nil)
+	took := time.Since(begin)
+	t.Logf("%d messages, %d keys, opened in %v, RssAnon at most %d MiB", n, keys, took.Round(time.Millisecond), memory.Load()/mib)
+	// Two for each message that was not merged yet, and some for each merged pack and
+	// for the broker itself.
+	require.Less(t, keys, 2*600+n/20+100)
+	drain(t, r.channel(t), "careful", n)
+	r.close(t)
 }
 
 // TestDiskIsGivenBack moves much more through a queue than there is in it.

@@ -103,6 +103,9 @@ func (s *Store) round(in inbox) {
 	if s.noSpace {
 		g.relieve(!leaving)
 	}
+	for _, m := range in.merges {
+		s.replace(m)
+	}
 	for _, r := range in.rewrites {
 		g.rewrite(r)
 	}
@@ -154,7 +157,7 @@ func (s *Store) round(in inbox) {
 		clear(s.atoms)
 	}
 	s.sharing.reset()
-	s.compact(len(in.rewrites) > 0)
+	s.compact(len(in.rewrites)+len(in.merges) > 0)
 }
 
 // owe keeps the changes of definitions of a round that failed: the last one of each

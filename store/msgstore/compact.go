@@ -52,11 +52,11 @@ func (p *sharedPack) isSparse() bool {
 // committer took what the compactor had made.
 func (s *Store) compact(taken bool) {
 	c := &s.compactor
-	var jobs []rewrite
+	var jobs []job
 	if len(s.unsaved) == 0 && !s.noSpace && s.failed == nil {
 		dead := s.dead
 		for len(s.sparse) > 0 && dead > s.opts.CompactFrom && dead*2 > s.bytes {
-			r := rewrite{sparse: s.sparse[0]}
+			r := &rewrite{sparse: s.sparse[0]}
 			s.sparse[0] = sparse{}
 			s.sparse = s.sparse[1:]
 			if r.choose() {
@@ -65,6 +65,7 @@ func (s *Store) compact(taken bool) {
 			}
 		}
 		s.prune()
+		jobs = append(jobs, s.merges()...)
 	}
 	if len(jobs) > 0 || taken {
 		c.add(s, jobs, taken)
@@ -186,11 +187,24 @@ func (r *rewrite) takeBack() {
 	}
 }
 
-// compactor makes rewritten packs, in a goroutine that exists while there is
-// something to do.
+// job is something that the compactor makes and the committer then takes.
+type job interface {
+	// make makes it of what is on the medium, of which octets are kept in memory.
+	make(kv store.Store)
+	octets() int
+	// hand gives it to the committer.
+	hand(in *inbox)
+}
+
+func (r *rewrite) octets() int { return len(r.value) }
+
+func (r *rewrite) hand(in *inbox) { in.rewrites = append(in.rewrites, *r) }
+
+// compactor makes rewritten and merged packs, in a goroutine that exists while there
+// is something to do.
 type compactor struct {
 	mu      sync.Mutex
-	jobs    []rewrite
+	jobs    []job
 	running bool
 	waiting int // octets that the committer has not taken
 	closed  bool
@@ -198,7 +212,7 @@ type compactor struct {
 }
 
 // add adds jobs; taken says that the committer took what was ready.
-func (c *compactor) add(s *Store, jobs []rewrite, taken bool) {
+func (c *compactor) add(s *Store, jobs []job, taken bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.jobs = append(c.jobs, jobs...)
@@ -222,16 +236,16 @@ func (c *compactor) run(s *Store) {
 			c.mu.Unlock()
 			return
 		}
-		r := c.jobs[0]
-		c.jobs[0] = rewrite{}
+		j := c.jobs[0]
+		c.jobs[0] = nil
 		c.jobs = c.jobs[1:]
 		c.mu.Unlock()
-		r.make(s.kv)
+		j.make(s.kv)
 		c.mu.Lock()
-		c.waiting += len(r.value)
+		c.waiting += j.octets()
 		c.mu.Unlock()
 		s.mu.Lock()
-		s.in.rewrites = append(s.in.rewrites, r)
+		j.hand(&s.in)
 		s.work.Signal()
 		s.mu.Unlock()
 	}
@@ -245,7 +259,7 @@ func (c *compactor) wait() {
 	c.wg.Wait()
 }
 
-// make reads the pack and copies what lives. A pack that cannot be read stays as
+// make implements job: it reads the pack and copies what lives. A pack that cannot be read stays as
 // it is: it was deleted meanwhile, or who loads a message from it is told.
 func (r *rewrite) make(kv store.Store) {
 	err := kv.Get(r.key, func(value []byte) error {

@@ -27,7 +27,9 @@
 //
 // When the last message of a pack is removed, all of its keys are deleted in the
 // same Apply that would have recorded the removal. A pack of which little is
-// left is rewritten with what is left, under the same key and the same slots.
+// left is rewritten with what is left, under the same key and the same slots. Many
+// small packs of a queue become one, under a key of its own, in an Apply that deletes
+// them.
 //
 // # Errors
 //

@@ -3,6 +3,7 @@ package msgstore
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 )
 
 const (
@@ -70,6 +71,55 @@ func (e *entry) sizeOf(slot uint32) uint32 {
 		return e.size
 	}
 	return e.sizes[slot]
+}
+
+func (e *entry) priorityOf(slot uint32) uint8 {
+	if e.priorities == nil {
+		return 0
+	}
+	return e.priorities[slot]
+}
+
+func (e *entry) expiryOf(slot uint32) int64 {
+	if e.expiries == nil {
+		return 0
+	}
+	return e.expiries[slot]
+}
+
+// put describes the message in slot i of an entry that is made; n and first are set,
+// and those before it are described.
+func (e *entry) put(i int, seq uint64, size uint32, priority uint8, expiry int64) {
+	if i == 0 {
+		e.size = size
+	}
+	if seq != e.first+uint64(i) && e.offsets == nil {
+		e.offsets = make([]uint32, e.n)
+		for j := range i {
+			e.offsets[j] = uint32(j)
+		}
+	}
+	if e.offsets != nil {
+		e.offsets[i] = uint32(seq - e.first)
+	}
+	if size != e.size && e.sizes == nil {
+		e.sizes = slices.Repeat([]uint32{e.size}, int(e.n))
+	}
+	if e.sizes != nil {
+		e.sizes[i] = size
+	}
+	if priority != 0 {
+		if e.priorities == nil {
+			e.priorities = make([]byte, e.n)
+		}
+		e.priorities[i] = priority
+	}
+	if expiry != 0 {
+		if e.expiries == nil {
+			e.expiries = make([]int64, e.n)
+		}
+		e.expiries[i] = expiry
+	}
 }
 
 func appendEntry(buf []byte, e *entry) (out, value []byte) {

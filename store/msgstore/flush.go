@@ -159,6 +159,7 @@ func (g *group) succeed() {
 		d.q.mu.Lock()
 		d.p.fresh = false
 		d.q.mu.Unlock()
+		s.noteSmall(d)
 	}
 	for _, d := range g.dirty {
 		p := d.p

@@ -356,7 +356,13 @@ func smallKV() *fakeKV {
 	return kv
 }
 
-var smallOptions = Options{PackSize: 600, ShareFrom: 40, CompactFrom: 1}
+// smallOptions make packs of a group, or groups of which packs are merged.
+func smallOptions(seed uint64) Options {
+	if seed%2 == 0 {
+		return Options{PackSize: 600, ShareFrom: 40, CompactFrom: 1}
+	}
+	return Options{PackSize: 12_000, ShareFrom: 200, CompactFrom: 1, MergeFrom: 4}
+}
 
 func TestEveryCrashLeavesWhatANumberOfOpsMake(t *testing.T) {
 	t.Parallel()
@@ -364,7 +370,7 @@ func TestEveryCrashLeavesWhatANumberOfOpsMake(t *testing.T) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			kv := smallKV()
-			h := newHistory(t, seed, kv, smallOptions)
+			h := newHistory(t, seed, kv, smallOptions(seed))
 			for i := range 400 {
 				h.step()
 				if h.rnd.IntN(20) == 0 {
@@ -409,7 +415,7 @@ func TestAnErrorAtAnyApplyConfirmsNothingThatIsNotThere(t *testing.T) {
 	for fail := 2; fail < 60; fail++ {
 		var told []error
 		kv := smallKV()
-		o := smallOptions
+		o := smallOptions(uint64(fail))
 		o.OnError = func(err error) { told = append(told, err) }
 		h := newHistory(t, 99, kv, o)
 		kv.before = func(n int) error {
@@ -443,7 +449,7 @@ func TestAFullMediumForgetsAppendsAndNothingElse(t *testing.T) {
 	for fail := 2; fail < 60; fail++ {
 		var told []bool
 		kv := smallKV()
-		o := smallOptions
+		o := smallOptions(uint64(fail))
 		o.OnNoSpace = func(err error) { told = append(told, err != nil) }
 		h := newHistory(t, 7, kv, o)
 		kv.before = func(n int) error {
@@ -494,7 +500,7 @@ func TestAMediumThatIsFullNowAndThen(t *testing.T) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			kv := smallKV()
-			h := newHistory(t, seed+1000, kv, smallOptions)
+			h := newHistory(t, seed+1000, kv, smallOptions(seed))
 			fate := rand.New(rand.NewPCG(seed, 2))
 			full := false
 			kv.before = func(int) error {

@@ -22,6 +22,7 @@ type pack struct {
 	flags       packFlags // the committer's alone
 	gone        bool      // it is not in the index any more
 	fresh       bool      // it is in the index, but not on the medium yet
+	moved       bool      // it is gone because it was merged into another one
 	weights     string    // an octet for each message; empty if uniform
 	more        *packMore
 }
@@ -33,7 +34,7 @@ const (
 	packUnsaved                         // it is in Store.unsaved
 	packStated                          // there is an A
 	packRewriting                       // a compaction is under way
-	packTransient                       // found by Open: it does not come back
+	packTransient                       // it does not come back
 )
 
 func (p *pack) is(f packFlags) bool { return p.flags&f != 0 }

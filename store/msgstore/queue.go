@@ -29,6 +29,10 @@ type queue struct {
 	plain, ready position
 	listed       bool // in s.queues
 	discarded    bool // its packs are in s.dropping, or in the group
+	// small is how many small packs there have been since some were merged, and
+	// merging says that the queue is in s.merging or some are being merged.
+	small   int
+	merging bool
 
 	mu      sync.Mutex // guards index and the packs in it against readers
 	index   index

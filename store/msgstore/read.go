@@ -1,6 +1,7 @@
 package msgstore
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -130,19 +131,17 @@ func (q *queue) load(r read) {
 	r.loaded(loaded, err)
 }
 
+// errMoved is what fetch gives for messages that are in another pack meanwhile.
+var errMoved = errors.New("msgstore: moved")
+
 // read reads a range.
 func (q *queue) read(r store.Range) ([]store.Loaded, error) {
-	list, places := q.locate(r)
-	var names reader
-	for i := range places {
-		if err := q.fetch(&places[i], list, &names); err != nil {
-			for _, w := range list {
-				if w.m != nil {
-					w.m.Release()
-				}
-			}
-			return nil, err
-		}
+	list, err := q.tryRead(r)
+	for errors.Is(err, errMoved) {
+		list, err = q.tryRead(r)
+	}
+	if err != nil {
+		return nil, err
 	}
 	loaded := make([]store.Loaded, 0, len(list))
 	for _, w := range list {
@@ -151,6 +150,25 @@ func (q *queue) read(r store.Range) ([]store.Loaded, error) {
 		}
 	}
 	return loaded, nil
+}
+
+// tryRead reads a range, or nothing of it.
+func (q *queue) tryRead(r store.Range) ([]wanted, error) {
+	list, places := q.locate(r)
+	var names reader
+	for i := range places {
+		err := q.fetch(&places[i], list, &names)
+		if err == nil {
+			continue
+		}
+		for _, w := range list {
+			if w.m != nil {
+				w.m.Release()
+			}
+		}
+		return nil, err
+	}
+	return list, nil
 }
 
 // locate finds out where the live messages of a range are. The list is in order. What
@@ -246,8 +264,8 @@ func (q *queue) fetch(at *place, list []wanted, names *reader) error {
 			var ok bool
 			if i, ok = b.find(list[k].slot, i); !ok {
 				// A slot that was removed before the pack was rewritten.
-				if q.stays(at.pack, list[k].seq) {
-					return damaged("message %d is missing", list[k].slot)
+				if stays, err := q.stays(at.pack, list[k].seq); stays || err != nil {
+					return cmp.Or(err, damaged("message %d is missing", list[k].slot))
 				}
 				continue
 			}
@@ -265,8 +283,8 @@ func (q *queue) fetch(at *place, list []wanted, names *reader) error {
 	err := whole(q.s.kv, at.key, at.parts, use)
 	if errors.Is(err, store.ErrNotFound) {
 		for _, k := range at.want {
-			if q.stays(at.pack, list[k].seq) {
-				return fmt.Errorf("key %x: %w", at.key, err)
+			if stays, moved := q.stays(at.pack, list[k].seq); stays || moved != nil {
+				return cmp.Or(moved, fmt.Errorf("key %x: %w", at.key, err))
 			}
 		}
 		return nil // all of it was removed meanwhile
@@ -277,15 +295,19 @@ func (q *queue) fetch(at *place, list []wanted, names *reader) error {
 	return nil
 }
 
-// stays reports whether a message is still alive in a pack.
-func (q *queue) stays(p *pack, seq uint64) bool {
+// stays reports whether a message is still alive in a pack; errMoved says that it may
+// be so in another one.
+func (q *queue) stays(p *pack, seq uint64) (bool, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if p.moved {
+		return false, errMoved
+	}
 	if p.gone {
-		return false
+		return false, nil
 	}
 	slot := p.from(seq)
-	return slot < p.n && p.seq(slot) == seq && !p.removed(slot)
+	return slot < p.n && p.seq(slot) == seq && !p.removed(slot), nil
 }
 
 // whole calls use with a pack, put together if it has several parts.

@@ -135,12 +135,9 @@ func (e *emitter) add(p *pack, value []byte) error {
 			continue
 		}
 		d := p.deliveries(slot)
-		entry := store.Entry{Seq: in.seq(slot), Size: int(in.sizeOf(slot)), Deliveries: d, Redelivered: d > 0}
-		if in.priorities != nil {
-			entry.Priority = in.priorities[slot]
-		}
-		if in.expiries != nil {
-			entry.Expiry = in.expiries[slot]
+		entry := store.Entry{
+			Seq: in.seq(slot), Size: int(in.sizeOf(slot)), Deliveries: d, Redelivered: d > 0,
+			Priority: in.priorityOf(slot), Expiry: in.expiryOf(slot),
 		}
 		if n := len(e.entries); n > 0 && e.entries[n-1].Seq > entry.Seq {
 			e.disorder = true

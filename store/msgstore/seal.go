@@ -41,6 +41,9 @@ func (g *group) seal() {
 
 	p := newPack(id, e, shared)
 	p.fresh = true
+	if e.transient {
+		p.flags |= packTransient
+	}
 	for _, r := range e.refs {
 		if r.from != 0 {
 			shared[r.from-1].retain(uint32(r.slot))
@@ -70,38 +73,11 @@ func (g *group) seal() {
 func (g *group) describe() (*entry, []*sharedPack) {
 	n := len(g.slots)
 	first := g.slots[0].op
-	e := &entry{transient: g.transient, n: uint32(n), first: first.Seq, size: uint32(first.Msg.Size())}
+	e := &entry{transient: g.transient, n: uint32(n), first: first.Seq}
 	var shared []*sharedPack
 	for i := range g.slots {
 		op, at := g.slots[i].op, g.slots[i].shared
-		if op.Seq != e.first+uint64(i) && e.offsets == nil {
-			e.offsets = make([]uint32, n)
-			for j := range i {
-				e.offsets[j] = uint32(j)
-			}
-		}
-		if e.offsets != nil {
-			e.offsets[i] = uint32(op.Seq - e.first)
-		}
-		size := uint32(op.Msg.Size())
-		if size != e.size && e.sizes == nil {
-			e.sizes = slices.Repeat([]uint32{e.size}, n)
-		}
-		if e.sizes != nil {
-			e.sizes[i] = size
-		}
-		if p := op.Msg.Priority(); p != 0 {
-			if e.priorities == nil {
-				e.priorities = make([]byte, n)
-			}
-			e.priorities[i] = p
-		}
-		if op.Expiry != 0 {
-			if e.expiries == nil {
-				e.expiries = make([]int64, n)
-			}
-			e.expiries[i] = op.Expiry
-		}
+		e.put(i, op.Seq, uint32(op.Msg.Size()), op.Msg.Priority(), op.Expiry)
 		if at.pack != nil {
 			if e.refs == nil {
 				e.refs = make([]sharedRef, n)

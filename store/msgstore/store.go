@@ -39,6 +39,9 @@ type Options struct {
 	// ones before packs are rewritten without them; 64 MiB if it is 0. Beyond
 	// that, half of what is kept may be dead.
 	CompactFrom int64
+	// MergeFrom is how many packs of a few messages a queue may get before some are
+	// merged to a larger one; 512 if it is 0.
+	MergeFrom int
 }
 
 func (o *Options) setDefaults() {
@@ -53,6 +56,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.CompactFrom <= 0 {
 		o.CompactFrom = 64 << 20
+	}
+	if o.MergeFrom <= 0 {
+		o.MergeFrom = 512
 	}
 }
 
@@ -102,6 +108,7 @@ type Store struct {
 	garbage  [][]byte                 // keys to be deleted
 	dropping []dirtyPack              // packs to be deleted
 	sparse   []sparse                 // packs to be compacted
+	merging  []*queue                 // queues with packs to be merged
 	pruned   int                      // length of sparse when it was cleaned up
 	bytes    int64                    // weight of all packs
 	dead     int64                    // of that, what was removed
@@ -123,6 +130,7 @@ type inbox struct {
 	complete    []*store.Atom
 	dropped     []*queue
 	rewrites    []rewrite
+	merges      []*merge
 	retry       bool
 }
 
@@ -132,7 +140,8 @@ func (in *inbox) empty() bool {
 
 // onlyQueues reports whether nothing but queues wait.
 func (in *inbox) onlyQueues() bool {
-	return len(in.definitions) == 0 && len(in.complete) == 0 && len(in.dropped) == 0 && len(in.rewrites) == 0 && !in.retry
+	return len(in.definitions) == 0 && len(in.complete) == 0 && len(in.dropped) == 0 && len(in.rewrites) == 0 &&
+		len(in.merges) == 0 && !in.retry
 }
 
 type defined struct {
