@@ -69,6 +69,7 @@ func (q *classic) Enqueue(in []Publish, out *Actions) {
 			q.refusePublish(p, out)
 			continue
 		}
+		q.consumers.waiting = false
 		passed := q.ready == 0 && q.passThrough(p.Msg, out)
 		durable := q.durable && p.Msg.Persistent() && !passed
 		if !durable && p.Ref.Wanted() {
@@ -128,16 +129,9 @@ func (q *classic) offer(seq uint64, out *Actions) {
 	q.expire(out)
 }
 
-// pump is flow after something at which a single active consumer begins that waited
-// for it.
-func (q *classic) pump(out *Actions) {
-	q.consumers.waiting = false
-	q.flow(out)
-}
-
-// flow hands ready messages out for as long as somebody can take them, and sees
+// pump hands ready messages out for as long as somebody can take them, and sees
 // that there will be more. It ends a call of the queue.
-func (q *classic) flow(out *Actions) {
+func (q *classic) pump(out *Actions) {
 	if !q.rules.any && !q.watch.timed {
 		q.handOut(out)
 		q.readAhead(out)
@@ -147,7 +141,6 @@ func (q *classic) flow(out *Actions) {
 		return
 	}
 	q.exhume(out)
-	q.expire(out)
 	q.handOut(out)
 	q.exhume(out)
 	q.readAhead(out)
@@ -161,8 +154,16 @@ func (q *classic) rest(out *Actions) {
 	q.grave.handed, q.grave.atom = amount{}, nil
 }
 
+// handOut delivers ready messages to whoever can take them. What has expired at the
+// head goes first, whether or not anybody could take it.
 func (q *classic) handOut(out *Actions) {
 	for q.ready > 0 {
+		if q.watch.timed && q.expire(out) {
+			return
+		}
+		if q.ready == 0 {
+			break
+		}
 		var c *taker
 		if len(q.gets) == 0 {
 			if c = q.consumers.front(); c == nil {
@@ -170,12 +171,6 @@ func (q *classic) handOut(out *Actions) {
 			}
 		}
 		seq, s := q.head()
-		if q.watch.timed && seq != q.watch.fresh && q.overdue(s) {
-			if q.expire(out) {
-				return
-			}
-			continue
-		}
 		m := s.msg()
 		switch {
 		case m == nil:
@@ -249,6 +244,7 @@ func (q *classic) keepHeld(seq uint64, s slot, out *Actions) {
 }
 
 func (q *classic) Settle(in []Settle, out *Actions) {
+	q.consumers.waiting = false
 	requeued := false
 	for i := range in {
 		e := &in[i]
@@ -287,6 +283,7 @@ func (q *classic) Consume(c Consumer, out *Actions) error {
 	if err := q.consumers.add(c); err != nil {
 		return err
 	}
+	q.consumers.waiting = false
 	out.Active = q.consumers.elect()
 	if cr := creditOf(c.Arguments); cr.metered {
 		q.consumers.grant(q.consumers.byID[c.ID], cr, q.ready, out)
@@ -310,7 +307,9 @@ func (q *classic) Cancel(id message.ConsumerID, _ CancelReason, out *Actions) {
 	if out.Active != 0 {
 		// As in RabbitMQ, whose queue does not look at its messages when a consumer
 		// goes, the next one begins when the old one settles what it holds: what that
-		// gives back comes first. If it holds nothing, there is nothing to wait for.
+		// gives back comes first. A publish or another consumer begins it as well; the
+		// word of the store, the time, a basic.get or a declare do not. If the old one
+		// holds nothing, there is nothing to wait for.
 		if q.consumers.waiting = t.held > 0; !q.consumers.waiting {
 			q.pump(out)
 		}
@@ -321,24 +320,21 @@ func (q *classic) Cancel(id message.ConsumerID, _ CancelReason, out *Actions) {
 func (q *classic) Get(req GetRef, noAck bool, out *Actions) {
 	q.use()
 	q.gets = append(q.gets, pendingGet{req, noAck})
-	q.flow(out)
+	q.pump(out)
 }
 
 func (q *classic) Event(ev Event, out *Actions) {
 	switch ev.Kind {
 	case Resume:
+		q.consumers.waiting = false
 		q.consumers.resume(ev.Consumer)
 	case Stored:
 		q.stored(ev, out)
-		q.flow(out) // the store's word is nothing that happens to a consumer
-		return
 	case LoadDone:
 		if !q.loaded(ev, out) {
 			q.rest(out)
 			return
 		}
-		q.flow(out)
-		return
 	case Recovered:
 		q.recovered(ev.Entries)
 		return
@@ -349,18 +345,10 @@ func (q *classic) Event(ev Event, out *Actions) {
 		q.woken(ev.Now, out)
 	case Declared:
 		q.use()
-		q.flow(out)
-		return
 	case Buried:
 		q.grave.full = false
 	case PolicyChanged:
 		q.obey(ev.Policy, out)
-		if q.consumers.waiting {
-			q.expire(out)
-			q.exhume(out)
-			q.rest(out) // nothing happened to a consumer
-			return
-		}
 	case Credited:
 		q.credited(ev, out)
 	}

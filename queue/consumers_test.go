@@ -2,6 +2,7 @@ package queue
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -140,6 +141,35 @@ func TestWhoAsksDoesNotWakeTheSuccessorOfASingleActiveConsumer(t *testing.T) {
 	r.settle(Ack, held...)
 	b.want("3", "4")
 	r.deleteAndBalance()
+}
+
+// What a successor gets it gets when the one before gives something back, or when
+// there is something new, as in RabbitMQ.
+func TestASuccessorWaitsWhateverElseHappens(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Classic(), func(s *Spec, env *HostEnv) {
+			singleActive(s, env)
+			s.Arguments = append(s.Arguments, args("x-max-length", int32(4), "x-overflow", "reject-publish")...)
+		})
+		a := r.consumeActive(Consumer{Prefetch: 1}, 1)
+		r.post("1")
+		r.expiring("2", 10)
+		r.post("3", "4", "5")
+		b := r.consumeActive(Consumer{}, 0)
+		held := a.want("1")
+		r.h.Cancel(a.id)
+		require.Equal(t, 1, b.active)
+		r.post("is refused")
+		wait(20 * time.Millisecond) // 2 expires
+		_, err := r.h.Declared()
+		require.NoError(t, err)
+		got, _ := r.get(true)
+		require.Equal(t, "3", got.body)
+		b.want()
+		r.settle(Requeue, held...)
+		b.want("1", "4", "5")
+		r.deleteAndBalance()
+	})
 }
 
 func TestWhatASingleActiveConsumerDidNotTakeGoesToTheNextAtOnceIfItHoldsNothing(t *testing.T) {

@@ -112,6 +112,20 @@ func TestARequeuedMessageKeepsTheInstantItExpiresAt(t *testing.T) {
 	})
 }
 
+// Who looks never sees a message at the head that has expired.
+func TestWhatComesToTheHeadExpiredIsGoneAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r, _ := newRuled(t, nil, nil)
+		r.post("1", "2")
+		r.expiring("short", 0)
+		require.Equal(t, 3, r.stat().Ready, "it stands behind others")
+		in := r.consume(Consumer{Prefetch: 2})
+		in.want("1", "2")
+		require.Zero(t, r.stat().Ready)
+		r.deleteAndBalance()
+	})
+}
+
 // TTL 0 is for consumers that are there, whatever else the batch brought.
 func TestTimeToLiveZeroReachesWhoIsReady(t *testing.T) {
 	bubble(t, func(t *testing.T) {
