@@ -37,6 +37,7 @@ type fakeKept struct {
 	msg         *message.Message
 	redelivered bool
 	transient   bool
+	expiry      int64
 }
 
 type fakeSubmit struct {
@@ -158,7 +159,7 @@ func (l *fakeLog) carryOut(s fakeSubmit) {
 		k, ok := l.kept[op.Seq]
 		switch op.Kind {
 		case store.Append:
-			l.kept[op.Seq] = fakeKept{msg: op.Msg, transient: op.Transient}
+			l.kept[op.Seq] = fakeKept{msg: op.Msg, transient: op.Transient, expiry: op.Expiry}
 		case store.Remove:
 			for seq := op.Seq; seq <= max(op.Seq, op.To); seq++ {
 				if k, ok := l.kept[seq]; ok {
@@ -206,7 +207,9 @@ func (l *fakeLog) recoverIn(n int, err error) {
 	var entries []store.Entry
 	for _, seq := range slices.Sorted(maps.Keys(l.kept)) {
 		k := l.kept[seq]
-		entries = append(entries, store.Entry{Seq: seq, Size: k.msg.Size(), Redelivered: k.redelivered, Priority: k.msg.Priority()})
+		entries = append(entries, store.Entry{
+			Seq: seq, Size: k.msg.Size(), Expiry: k.expiry, Redelivered: k.redelivered, Priority: k.msg.Priority(),
+		})
 	}
 	batch, done := l.recover, l.recovered
 	l.recovered = nil

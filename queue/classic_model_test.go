@@ -1,0 +1,378 @@
+package queue
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/warrenmq/warren/message"
+)
+
+// classicModel is the reference model of a classic queue: contract 05 done the
+// slow way, one message at a time, by a queue that has all the time and memory in
+// the world. It knows nothing of the code that it is the model of, and of the store
+// only what it keeps.
+type classicModel struct {
+	rules modelRules
+	// durable says that persistent messages survive a restart.
+	durable, autoDelete bool
+
+	ready []modelMessage // in the order in which they are delivered
+	held  []*modelDelivery
+	next  int // the position of the next message
+
+	all  []*modelConsumer
+	turn []*modelConsumer // who may be able to take something, by how long they wait
+	// active is the single active consumer, and waiting says that it begins when
+	// something happens to the one before.
+	active  *modelConsumer
+	waiting bool
+
+	used time.Time // for x-expires
+	gone bool
+	// dead are the dead letters since somebody looked.
+	dead []string
+}
+
+// modelRules are what a queue's arguments and its policy ask for; -1 is no limit.
+type modelRules struct {
+	ttl, expires, maxLength, maxBytes, maxPriority int
+	overflow                                       string
+	dlx, rekey                                     string
+	buries, single                                 bool
+}
+
+func modelRulesOf(arguments message.Table) modelRules {
+	r := modelRules{ttl: -1, expires: -1, maxLength: -1, maxBytes: -1, maxPriority: -1, overflow: "drop-head"}
+	for _, f := range arguments {
+		n, _ := message.Int(f.Value)
+		text, _ := f.Value.(string)
+		switch strings.TrimPrefix(f.Name, "x-") {
+		case "message-ttl":
+			r.ttl = int(n)
+		case "expires":
+			r.expires = int(n)
+		case "max-length":
+			r.maxLength = int(n)
+		case "max-length-bytes":
+			r.maxBytes = int(n)
+		case "max-priority":
+			r.maxPriority = int(n)
+		case "overflow":
+			r.overflow = text
+		case "dead-letter-exchange":
+			r.dlx, r.buries = text, true
+		case "dead-letter-routing-key":
+			r.rekey = text
+		case "single-active-consumer":
+			r.single = f.Value == true
+		}
+	}
+	return r
+}
+
+// modelMessage is one message. Its body begins with its position, which is the
+// order in which messages were published.
+type modelMessage struct {
+	body        string
+	ttl         int // of its own in milliseconds; -1 without
+	priority    int
+	persistent  bool
+	redelivered bool
+	expiry      time.Time // zero for never
+}
+
+func (x modelMessage) overdue() bool { return !x.expiry.IsZero() && !time.Now().Before(x.expiry) }
+
+// modelDelivery is what somebody got.
+type modelDelivery struct {
+	modelMessage
+	to *modelConsumer // nil for a basic.get
+	id uint64         // what the real queue called it
+}
+
+// modelConsumer is a consumer of the model.
+type modelConsumer struct {
+	name             int
+	noAck, exclusive bool
+	prefetch         int
+	priority         int
+	gate, gated      bool
+	room             int // of its gate
+	held             int
+	expect           []*modelDelivery // what it got since somebody looked
+	activated        bool             // it became the active one
+}
+
+func (c *modelConsumer) full() bool { return !c.noAck && c.prefetch > 0 && c.held >= c.prefetch }
+
+// begin is what a queue does when it is there, or there again.
+func (m *classicModel) begin() {
+	m.used = time.Now()
+	m.dropOver()
+	m.expire()
+}
+
+// insert puts a message where it belongs.
+func (m *classicModel) insert(x modelMessage) {
+	level := func(x modelMessage) int { return min(x.priority, m.rules.maxPriority) }
+	i, _ := slices.BinarySearchFunc(m.ready, x, func(a, b modelMessage) int {
+		return cmp.Or(cmp.Compare(level(b), level(a)), cmp.Compare(a.body, b.body))
+	})
+	m.ready = slices.Insert(m.ready, i, x)
+}
+
+func (m *classicModel) takeHead() modelMessage {
+	x := m.ready[0]
+	m.ready = m.ready[1:]
+	return x
+}
+
+func (m *classicModel) bytes() (n int) {
+	for _, x := range m.ready {
+		n += len(x.body)
+	}
+	return n
+}
+
+// over reports whether so many messages and octets are too many.
+func (m *classicModel) over(messages, octets int) bool {
+	r := &m.rules
+	return r.maxLength >= 0 && messages > r.maxLength || r.maxBytes >= 0 && octets > r.maxBytes
+}
+
+func (m *classicModel) die(x modelMessage, why Reason) {
+	if m.rules.buries {
+		m.dead = append(m.dead, fmt.Sprint(x.body, " ", why, " ", m.rules.dlx, " ", m.rules.rekey))
+	}
+}
+
+// dropOver drops from the head what is too much (contract 05 §6).
+func (m *classicModel) dropOver() {
+	for m.rules.overflow == "drop-head" && m.over(len(m.ready), m.bytes()) {
+		m.die(m.takeHead(), MaxLen)
+	}
+}
+
+// expire drops what has expired at the head (contract 05 §5).
+func (m *classicModel) expire() {
+	for len(m.ready) > 0 && m.ready[0].overdue() {
+		m.die(m.takeHead(), Expired)
+	}
+}
+
+// publish reports whether the message was taken.
+func (m *classicModel) publish(x modelMessage) bool {
+	if m.rules.overflow != "drop-head" && m.over(len(m.ready)+1, m.bytes()+len(x.body)) {
+		if m.rules.overflow == "reject-publish-dlx" {
+			m.die(x, MaxLen)
+		}
+		return false
+	}
+	m.waiting = false
+	ttl := x.ttl
+	if m.rules.ttl >= 0 && (ttl < 0 || m.rules.ttl < ttl) {
+		ttl = m.rules.ttl
+	}
+	if ttl >= 0 {
+		x.expiry = time.Now().Add(time.Duration(ttl) * time.Millisecond)
+	}
+	m.insert(x)
+	m.deliver(x.body) // before it can expire
+	m.dropOver()
+	m.expire()
+	return true
+}
+
+// deliver hands out what is ready. fresh is a message that does not expire yet.
+func (m *classicModel) deliver(fresh string) {
+	for len(m.ready) > 0 {
+		if m.ready[0].body != fresh && m.ready[0].overdue() {
+			m.expire()
+			continue
+		}
+		c := m.takeTurn()
+		switch {
+		case c == nil:
+			return
+		case c.gate && c.room == 0:
+			c.gated = true
+			continue
+		case c.gate:
+			c.room--
+		}
+		d := &modelDelivery{modelMessage: m.takeHead(), to: c}
+		c.expect = append(c.expect, d)
+		if !c.noAck {
+			c.held++
+			m.held = append(m.held, d)
+		}
+		m.turn = append(m.turn, c)
+	}
+}
+
+// takeTurn takes the one whose turn it is out of turn: of the highest priority, who
+// has waited longest and is not full. It gives nil if there is none.
+func (m *classicModel) takeTurn() *modelConsumer {
+	for {
+		next := m.first()
+		if m.rules.single {
+			next = slices.Index(m.turn, m.active)
+		}
+		if next < 0 || m.rules.single && m.waiting {
+			return nil
+		}
+		c := m.turn[next]
+		m.turn = slices.Delete(m.turn, next, next+1)
+		if !c.full() {
+			return c
+		}
+	}
+}
+
+func (m *classicModel) first() int {
+	next := -1
+	for i, c := range m.turn {
+		if next < 0 || c.priority > m.turn[next].priority {
+			next = i
+		}
+	}
+	return next
+}
+
+func (m *classicModel) join(c *modelConsumer) {
+	if !c.gated && !slices.Contains(m.turn, c) && slices.Contains(m.all, c) {
+		m.turn = append(m.turn, c)
+	}
+}
+
+// settle settles deliveries, each with its outcome. They come together, so that what
+// is requeued is back before anything is delivered.
+func (m *classicModel) settle(ds []*modelDelivery, outcomes []Outcome) {
+	m.waiting = false
+	requeued := false
+	for i, d := range ds {
+		m.held = slices.DeleteFunc(m.held, func(x *modelDelivery) bool { return x == d })
+		if d.to != nil {
+			d.to.held--
+			m.join(d.to)
+		}
+		switch outcomes[i] {
+		case Requeue:
+			x := d.modelMessage
+			x.redelivered, requeued = true, true
+			m.insert(x)
+		case Discard:
+			m.die(d.modelMessage, Rejected)
+		}
+	}
+	if requeued {
+		m.dropOver()
+	}
+	m.expire()
+	m.deliver("")
+}
+
+// consume reports whether the consumer was taken (contract 05 §8).
+func (m *classicModel) consume(c *modelConsumer) bool {
+	if len(m.all) > 0 && (m.all[0].exclusive || c.exclusive) || c.exclusive && m.rules.single {
+		return false
+	}
+	m.waiting = false
+	m.all = append(m.all, c)
+	m.join(c)
+	m.elect()
+	m.deliver("")
+	return true
+}
+
+// elect fills the place of the single active consumer.
+func (m *classicModel) elect() (changed bool) {
+	if !m.rules.single || m.active != nil || len(m.all) == 0 {
+		return false
+	}
+	m.active = m.turn[m.first()]
+	m.active.activated = true
+	return true
+}
+
+func (m *classicModel) cancel(c *modelConsumer) {
+	is := func(x *modelConsumer) bool { return x == c }
+	m.all, m.turn = slices.DeleteFunc(m.all, is), slices.DeleteFunc(m.turn, is)
+	if c == m.active {
+		m.active = nil
+	}
+	if len(m.all) == 0 {
+		m.used, m.gone = time.Now(), m.autoDelete
+	}
+	if !m.elect() {
+		return
+	}
+	if m.waiting = c.held > 0; !m.waiting {
+		m.deliver("")
+	}
+}
+
+// get gives what a basic.get does, nil of an empty queue.
+func (m *classicModel) get(noAck bool) *modelDelivery {
+	m.used = time.Now()
+	if len(m.ready) == 0 {
+		return nil
+	}
+	d := &modelDelivery{modelMessage: m.takeHead()}
+	if !noAck {
+		m.held = append(m.held, d)
+	}
+	m.expire()
+	return d
+}
+
+// resume gives the gate of a consumer more room.
+func (m *classicModel) resume(c *modelConsumer, room int) {
+	m.waiting = false
+	if c.gate {
+		c.room += room
+	}
+	if c.gated {
+		c.gated = false
+		m.join(c)
+	}
+	m.deliver("")
+}
+
+// purge gives the number of messages that were dropped.
+func (m *classicModel) purge() int {
+	n := len(m.ready)
+	m.ready = nil
+	return n
+}
+
+// tick is the time that passes. A queue goes between two of its ticks, and what would
+// expire with the second one goes with it.
+func (m *classicModel) tick() {
+	if m.rules.expires >= 0 && len(m.all) == 0 {
+		idle := time.Duration(m.rules.expires) * time.Millisecond
+		m.gone = !time.Now().Before(m.used.Add(idle))
+	}
+	if !m.gone {
+		m.expire()
+	}
+}
+
+// restart ends the broker and begins anew with what is stored.
+func (m *classicModel) restart() {
+	before := m.ready
+	for _, d := range m.held {
+		d.redelivered = true
+		before = append(before, d.modelMessage)
+	}
+	*m = classicModel{rules: m.rules, durable: m.durable, autoDelete: m.autoDelete, next: m.next}
+	for _, x := range before {
+		if m.durable && x.persistent {
+			m.insert(x)
+		}
+	}
+	m.begin()
+}
