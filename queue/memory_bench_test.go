@@ -20,8 +20,10 @@ type machine struct {
 	seen int
 }
 
-func newMachine(t testing.TB, size int) *machine {
-	q, err := Classic().Open(Spec{Name: "q", Durable: true}, Env{Stored: true})
+func newMachine(t testing.TB, size int) *machine { return newMachineWith(t, size, nil) }
+
+func newMachineWith(t testing.TB, size int, arguments message.Table) *machine {
+	q, err := Classic().Open(Spec{Name: "q", Durable: true, Arguments: arguments}, Env{Stored: true})
 	require.NoError(t, err)
 	return &machine{q: q, body: make([]byte, size)}
 }
