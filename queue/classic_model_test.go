@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/warrenmq/warren/message"
@@ -44,33 +43,44 @@ type modelRules struct {
 	buries, single                                 bool
 }
 
-func modelRulesOf(arguments message.Table) modelRules {
-	r := modelRules{ttl: -1, expires: -1, maxLength: -1, maxBytes: -1, maxPriority: -1, overflow: "drop-head"}
-	for _, f := range arguments {
-		n, _ := message.Int(f.Value)
-		text, _ := f.Value.(string)
-		switch strings.TrimPrefix(f.Name, "x-") {
-		case "message-ttl":
-			r.ttl = int(n)
-		case "expires":
-			r.expires = int(n)
-		case "max-length":
-			r.maxLength = int(n)
-		case "max-length-bytes":
-			r.maxBytes = int(n)
-		case "max-priority":
-			r.maxPriority = int(n)
-		case "overflow":
-			r.overflow = text
-		case "dead-letter-exchange":
-			r.dlx, r.buries = text, true
-		case "dead-letter-routing-key":
-			r.rekey = text
-		case "single-active-consumer":
-			r.single = f.Value == true
+// modelRulesOf merges the arguments of a queue with its policy: the lower number
+// counts, and for the rest the argument (contract 05 §5 to §7).
+func modelRulesOf(arguments, policy message.Table) modelRules {
+	r := modelRules{maxPriority: -1, overflow: "drop-head"}
+	number := func(key string) int {
+		lowest := -1
+		for _, v := range []any{valueOf(arguments, "x-"+key), valueOf(policy, key)} {
+			if n, ok := message.Int(v); ok && (lowest < 0 || int(n) < lowest) {
+				lowest = int(n)
+			}
 		}
+		return lowest
 	}
+	text := func(key string, into *string) (found bool) {
+		v, found := valueOf(arguments, "x-"+key).(string)
+		if !found {
+			v, found = valueOf(policy, key).(string)
+		}
+		if found {
+			*into = v
+		}
+		return found
+	}
+	r.ttl, r.expires = number("message-ttl"), number("expires")
+	r.maxLength, r.maxBytes = number("max-length"), number("max-length-bytes")
+	text("overflow", &r.overflow)
+	r.buries = text("dead-letter-exchange", &r.dlx)
+	text("dead-letter-routing-key", &r.rekey)
+	if n, ok := message.Int(valueOf(arguments, argMaxPriority)); ok {
+		r.maxPriority = int(n)
+	}
+	r.single = valueOf(arguments, argSingleActive) == true
 	return r
+}
+
+func valueOf(t message.Table, name string) any {
+	v, _ := t.Get(name)
+	return v
 }
 
 // modelMessage is one message. Its body begins with its position, which is the
@@ -161,6 +171,19 @@ func (m *classicModel) expire() {
 	for len(m.ready) > 0 && m.ready[0].overdue() {
 		m.die(m.takeHead(), Expired)
 	}
+}
+
+// obey takes rules over that another policy brings: a limit that is there or lower
+// from now on drops at once what is too much, unless the queue refused before and
+// refuses still; the time that it may be unused begins anew (contract 08 §5).
+func (m *classicModel) obey(r modelRules) {
+	refused := m.rules.overflow != "drop-head"
+	m.rules = r
+	m.used = time.Now()
+	for !(refused && r.overflow != "drop-head") && m.over(len(m.ready), m.bytes()) {
+		m.die(m.takeHead(), MaxLen)
+	}
+	m.expire()
 }
 
 // publish reports whether the message was taken.

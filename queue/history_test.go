@@ -57,16 +57,17 @@ const (
 	stepPurge
 	stepRestart
 	stepDelete
+	stepPolicy
 	steps int = iota
 )
 
 var stepNames = [...]string{
 	"stepPublish", "stepSettle", "stepConsume", "stepCancel", "stepGet", "stepResume",
-	"stepWait", "stepDeclare", "stepPurge", "stepRestart", "stepDelete",
+	"stepWait", "stepDeclare", "stepPurge", "stepRestart", "stepDelete", "stepPolicy",
 }
 
 // stepWeights are chosen so that queues fill and empty.
-var stepWeights = [steps]int{28, 30, 7, 4, 8, 10, 14, 1, 1, 3, 1}
+var stepWeights = [steps]int{28, 30, 7, 4, 8, 10, 14, 1, 1, 3, 1, 4}
 
 func (s step) String() string {
 	return fmt.Sprintf("{%s, %d, %d, %d}", stepNames[s.kind], s.a, s.b, s.c)
