@@ -25,7 +25,6 @@ func (classicType) Open(s Spec, env Env) (Queue, error) {
 		q.watch.clock = time.Now
 	}
 	q.memory.max = env.Memory.orDefault()
-	q.consumers.byID = map[message.ConsumerID]*taker{}
 	q.consumers.single = SingleActive(s)
 	if v, ok := s.Arguments.Get(argMaxPriority); ok {
 		highest, _ := message.Int(v)

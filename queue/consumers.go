@@ -80,6 +80,9 @@ func (c *consumers) add(spec Consumer) error {
 	}
 	t := &taker{Consumer: spec, ring: c.ringOf(consumerPriority(spec.Arguments))}
 	t.ring.members++
+	if c.byID == nil {
+		c.byID = map[message.ConsumerID]*taker{} // many queues never have a consumer
+	}
 	c.byID[spec.ID] = t
 	c.exclusive = spec.Exclusive
 	t.join()

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,10 +16,9 @@ import (
 // do.
 type costOf struct {
 	h *Host
-	// timers counts how often the queue's timer was set, wakes how often it went
-	// off, and goroutines what was started for the queue.
-	timers, wakes, goroutines int
-	dead                      int
+	// timers counts how often the queue's timer was set, goroutines what was started
+	// for the queue.
+	timers, goroutines atomic.Int32
 }
 
 // million is a million, or what the race detector has the time for.
@@ -34,21 +34,17 @@ func newCost(t testing.TB, a message.Table) *costOf {
 	c := &costOf{}
 	typ := hooked{Type: Classic(), after: func(call string, out *Actions) {
 		if out != nil && !out.Wake.IsZero() {
-			c.timers++
+			c.timers.Add(1)
 		}
 	}}
 	h, err := NewHost(typ, Spec{Name: "q", Type: "classic", Arguments: a}, HostEnv{
 		Go: func(f func()) bool {
-			c.goroutines++
+			c.goroutines.Add(1)
 			f()
 			return true
 		},
 		Gone: func(*Host, error) {},
 		Now:  time.Now,
-		DeadLetter: func(_ *Host, d *Dead) (*message.Message, []*Host) {
-			c.dead++
-			return nil, nil
-		},
 	})
 	require.NoError(t, err)
 	c.h = h
@@ -108,16 +104,16 @@ func TestAMillionMessagesThatExpireWakeTheQueueNoMoreThanTheyMust(t *testing.T) 
 				q.publish(n, c.ttl, time.Millisecond)
 				octets := float64(heap()-before) / float64(n)
 				t.Logf("%d messages, %.0f octets each with their bodies of 16", n, octets)
-				require.Equal(t, 1, q.timers, "all stand behind the first")
-				require.Zero(t, q.goroutines)
+				require.EqualValues(t, 1, q.timers.Load(), "all stand behind the first")
+				require.Zero(t, q.goroutines.Load())
 				time.Sleep(3 * time.Hour)
 				synctest.Wait()
 				s, err := q.h.Stat()
 				require.NoError(t, err)
 				require.Equal(t, Stat{}, s)
-				t.Logf("%d timers, %d goroutines for %d instants", q.timers, q.goroutines, c.instants)
-				require.LessOrEqual(t, q.timers, c.instants+1)
-				require.LessOrEqual(t, q.goroutines, 2*c.instants+2)
+				t.Logf("%d timers, %d goroutines for %d instants", q.timers.Load(), q.goroutines.Load(), c.instants)
+				require.LessOrEqual(t, int(q.timers.Load()), c.instants+1)
+				require.LessOrEqual(t, int(q.goroutines.Load()), 2*c.instants+2)
 			})
 		})
 	}
@@ -133,8 +129,8 @@ func TestAMillionMessagesTakenInTimeHardlyWakeTheQueue(t *testing.T) {
 		q.publish(n/2, func(int) int64 { return -1 }, time.Millisecond)
 		require.NoError(t, q.h.Consume(Consumer{NoAck: true}, p, func(id message.ConsumerID) { p.id = id }, func() {}))
 		q.publish(n/2, func(int) int64 { return -1 }, time.Minute)
-		require.Equal(t, 1, q.timers)
-		require.LessOrEqual(t, q.goroutines, 2, "it went off once, for what was gone")
+		require.EqualValues(t, 1, q.timers.Load())
+		require.LessOrEqual(t, q.goroutines.Load(), int32(2), "it went off once, for what was gone")
 		runtime.KeepAlive(q)
 	})
 }

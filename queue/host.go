@@ -99,7 +99,7 @@ type HostEnv struct {
 // for PostLater and Resume, which any goroutine may call.
 type Host struct {
 	spec Spec
-	caps Capabilities
+	typ  Type
 	env  HostEnv
 	// patience is how long its deliveries may stay unsettled, in milliseconds;
 	// negative if the queue does not say.
@@ -153,7 +153,7 @@ func NewHost(t Type, s Spec, env HostEnv) (*Host, error) {
 		return nil, err
 	}
 	h := &Host{
-		spec: s, caps: t.Capabilities(), env: env, q: q,
+		spec: s, typ: t, env: env, q: q,
 	}
 	h.patience.Store(patienceOf(s, env.Policy))
 	if env.Log != nil {
@@ -195,7 +195,7 @@ func (h *Host) Lost() error {
 }
 
 // Capabilities are those of the queue's type.
-func (h *Host) Capabilities() Capabilities { return h.caps }
+func (h *Host) Capabilities() Capabilities { return h.typ.Capabilities() }
 
 // Post hands a batch over; it must not be touched afterwards. The caller may run
 // the queue before Post returns. If the mailbox is fuller than it should be, or
