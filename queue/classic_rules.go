@@ -25,6 +25,12 @@ type rules struct {
 	ttl, idle           int64
 	maxLength, maxBytes int64
 	dlx, rekey          string
+	// counts says that it is counted how often a message was delivered, and limit is
+	// how often it may come back.
+	counts bool
+	limit  int64
+	// toTail says that what a client requeues goes to the end of the queue.
+	toTail bool
 }
 
 // rulesOf reads the arguments of a queue, which have been checked.
@@ -139,7 +145,7 @@ func (q *classic) arm(out *Actions) {
 			q.watch.wakeAt(max(at, 1), out)
 		}
 	}
-	if q.rules.idle >= 0 && len(q.consumers.byID) == 0 {
+	if q.rules.idle >= 0 && q.consumers.none() {
 		q.watch.wakeAt(q.watch.used+q.rules.idle, out)
 	}
 }
@@ -147,7 +153,7 @@ func (q *classic) arm(out *Actions) {
 // woken is what the queue does when a time that it asked for has come.
 func (q *classic) woken(now time.Time, out *Actions) {
 	q.watch.woken, q.watch.read = 0, now.UnixNano()
-	idle := q.rules.idle >= 0 && len(q.consumers.byID) == 0
+	idle := q.rules.idle >= 0 && q.consumers.none()
 	if idle && q.watch.now() >= q.watch.used+q.rules.idle {
 		out.Gone = true
 	}

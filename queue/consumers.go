@@ -19,10 +19,18 @@ type consumers struct {
 	byID      map[message.ConsumerID]*taker
 	rings     []*ring // highest priority first
 	exclusive bool
-	single    bool   // there is a single active consumer
-	active    *taker // which it is; nil if there is none, and without single
-	waiting   bool   // it begins when the one before settles something
-	last      *taker // the one settled last, to look it up without the map
+	// fifo says that they are treated as quorum queues treat theirs: the single active
+	// one is followed by the one that has waited longest, and who holds something is
+	// there.
+	fifo bool
+	// holding are the consumers that are gone and still hold something, of which they
+	// hold so much; fetched is how much was taken with basic.get and not settled.
+	holding map[message.ConsumerID]int
+	fetched int
+	single  bool   // there is a single active consumer
+	active  *taker // which it is; nil if there is none, and without single
+	waiting bool   // it begins when the one before settles something
+	last    *taker // the one settled last, to look it up without the map
 }
 
 // ring is where the consumers of one priority take turns. It is there while there
@@ -102,6 +110,12 @@ func (c *consumers) remove(id message.ConsumerID) *taker {
 	if t == c.active {
 		c.active = nil
 	}
+	if c.fifo && t.held > 0 {
+		if c.holding == nil {
+			c.holding = map[message.ConsumerID]int{}
+		}
+		c.holding[id] = t.held
+	}
 	c.exclusive = false
 	return t
 }
@@ -115,7 +129,28 @@ func (c *consumers) elect() message.ConsumerID {
 	}
 	// Whoever waits is in its ring: it was never asked to take anything.
 	c.active = c.rings[0].first
+	if c.fifo {
+		for _, t := range c.byID {
+			if t.ID < c.active.ID {
+				c.active = t
+			}
+		}
+	}
 	return c.active.ID
+}
+
+// none reports whether nobody uses the queue.
+func (c *consumers) none() bool {
+	return len(c.byID) == 0 && (!c.fifo || len(c.holding) == 0 && c.fetched == 0)
+}
+
+// counted is how many consumers a quorum queue has.
+func (c *consumers) counted() int {
+	n := len(c.byID)
+	if c.single {
+		n = min(n, 1)
+	}
+	return n + len(c.holding) + c.fetched
 }
 
 // front gives the consumer whose turn it is, or nil.
@@ -171,13 +206,23 @@ func (c *consumers) returned(id message.ConsumerID) {
 	t := c.last
 	if t == nil || t.ID != id {
 		if t = c.byID[id]; t == nil {
-			return // cancelled since
+			c.letGo(id)
+			return
 		}
 		c.last = t
 	}
 	t.held--
 	if !t.gated {
 		t.join()
+	}
+}
+
+// letGo notes that a delivery was settled of a consumer that is gone.
+func (c *consumers) letGo(id message.ConsumerID) {
+	if n := c.holding[id]; n > 1 {
+		c.holding[id] = n - 1
+	} else {
+		delete(c.holding, id)
 	}
 }
 

@@ -18,7 +18,7 @@ func (h *Host) deadLetter(dead []Dead, tell bool) {
 				batches[to] = b
 				order = append(order, to)
 			}
-			b.Publish(Publish{Msg: d.Msg, Atom: d.Atom})
+			b.Publish(Publish{Msg: d.Msg, Atom: d.Atom, Ref: deadLetterRef})
 		}
 	}
 	left := new(atomic.Int32)

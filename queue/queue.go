@@ -121,6 +121,13 @@ type Publish struct {
 	Atom *store.Atom
 }
 
+// deadLetterRef is the Ref of a dead letter.
+var deadLetterRef = message.PublishRef{Seq: 1}
+
+// DeadLetter reports that the message is a dead letter of another queue, of which
+// nobody hears what becomes of it, and not a client's publish.
+func (p *Publish) DeadLetter() bool { return p.Ref == deadLetterRef }
+
 // Outcome is what a consumer did with a delivery.
 type Outcome uint8
 
@@ -132,6 +139,9 @@ const (
 	// Discard removes it as rejected: dead-lettered where the queue has a
 	// dead-letter exchange.
 	Discard
+	// Return is Requeue of what nobody asked to be requeued: the consumer's channel
+	// has ended. A type that makes no difference treats the two alike.
+	Return
 )
 
 // Settle is one acknowledgement.
@@ -172,10 +182,13 @@ type Gate interface {
 type CancelReason uint8
 
 const (
-	// ByClient is basic.cancel, or the end of the channel or connection.
+	// ByClient is basic.cancel.
 	ByClient CancelReason = iota + 1
 	// ByQueue is the deletion or failure of the queue.
 	ByQueue
+	// ByEnd is the end of the channel or connection: what the consumer holds is about
+	// to be returned.
+	ByEnd
 )
 
 // GetRef is the host's name for one pending basic.get.
@@ -188,6 +201,8 @@ type Delivery struct {
 	ID          uint64
 	Msg         *message.Message
 	Redelivered bool
+	// Count is how often the message was delivered before, in a queue that counts.
+	Count uint32
 }
 
 // GetReply answers a Get. Msg is nil if the queue was empty, or if Err says why
@@ -198,6 +213,8 @@ type GetReply struct {
 	ID          uint64
 	Msg         *message.Message
 	Redelivered bool
+	// Count is as in Delivery.
+	Count uint32
 	// Remaining is the number of ready messages left.
 	Remaining int
 }
@@ -225,6 +242,9 @@ const (
 	Rejected Reason = "rejected"
 	Expired  Reason = "expired"
 	MaxLen   Reason = "maxlen"
+	// LimitReached is that of a message that came back more often than its queue's
+	// delivery limit allows.
+	LimitReached Reason = "delivery_limit"
 )
 
 // EventKind says what an Event is.

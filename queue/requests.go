@@ -46,13 +46,19 @@ func (h *Host) Consume(c Consumer, sink Sink, attach func(message.ConsumerID), o
 
 // Cancel takes a consumer away; when it returns nothing more is delivered to
 // it. A queue that goes with its last consumer is gone by then.
-func (h *Host) Cancel(id message.ConsumerID) {
+func (h *Host) Cancel(id message.ConsumerID) { h.cancel(id, ByClient) }
+
+// CancelEnded is Cancel for a consumer whose channel ends, so that what it holds is
+// about to be returned.
+func (h *Host) CancelEnded(id message.ConsumerID) { h.cancel(id, ByEnd) }
+
+func (h *Host) cancel(id message.ConsumerID, why CancelReason) {
 	h.do(func() {
 		a := h.consumers[id]
 		if a == nil {
 			return
 		}
-		h.q.Cancel(id, ByClient, &h.work.out)
+		h.q.Cancel(id, why, &h.work.out)
 		delete(h.consumers, id)
 		left(a.sink)
 		h.leaveLane(a)

@@ -1,0 +1,185 @@
+package queue
+
+import (
+	"github.com/warrenmq/warren/message"
+	"github.com/warrenmq/warren/reply"
+)
+
+// Quorum is RabbitMQ's quorum queue as a client of a single node sees it (contract 05
+// §9.1): durable whatever is in it, confirming what the store has, counting
+// deliveries, with a place of its own for what comes back. It has no replicas.
+func Quorum(options ...Option) Type { return quorumType{optionsOf(options)} }
+
+type quorumType struct{ options typeOptions }
+
+func (quorumType) Name() string               { return "quorum" }
+func (quorumType) Capabilities() Capabilities { return quorumCapabilities() }
+
+func (t quorumType) Open(s Spec, env Env) (Queue, error) {
+	q := &quorum{spec: s}
+	q.open(s, env)
+	q.rules = quorumRules(s, nil, t.options.deliveryLimit)
+	q.disk.strict = true
+	q.inTurn = true
+	q.consumers.fifo = true
+	return q, nil
+}
+
+// defaultPrefetch is that of a consumer which names none.
+const defaultPrefetch = 2000
+
+// quorum is the state of one quorum queue: a classic one that decides some things
+// differently, most of them by its rules.
+type quorum struct {
+	classic
+	spec Spec
+	// full says that publishes are refused: the queue was over its limit, and did not
+	// fall under four fifths of it since.
+	full bool
+}
+
+func (q *quorum) Enqueue(in []Publish, out *Actions) {
+	for i := range in {
+		p := &in[i]
+		if q.full && !p.DeadLetter() {
+			q.refusePublish(p, out)
+			continue
+		}
+		if !q.durable && p.Ref.Wanted() {
+			out.Confirm = append(out.Confirm, p.Ref)
+		}
+		q.admitted(p, q.durable, out)
+		q.notice()
+	}
+	q.pump(out)
+	q.finish(out)
+}
+
+func (q *quorum) Settle(in []Settle, out *Actions) {
+	q.inUse()
+	q.classic.Settle(in, out)
+	q.finish(out)
+}
+
+// Consume adds a consumer. RabbitMQ 3.10 does not look whether it wants to be alone.
+func (q *quorum) Consume(c Consumer, out *Actions) error {
+	c.Exclusive = false
+	if c.Prefetch <= 0 {
+		c.Prefetch = defaultPrefetch
+	}
+	err := q.classic.Consume(c, out)
+	q.finish(out)
+	return err
+}
+
+func (q *quorum) Cancel(id message.ConsumerID, why CancelReason, out *Actions) {
+	q.inUse()
+	q.classic.Cancel(id, why, out)
+	q.finish(out)
+}
+
+func (q *quorum) Get(req GetRef, noAck bool, out *Actions) {
+	if q.consumers.single {
+		out.Got = append(out.Got, GetReply{Ref: req, Err: reply.Errorf(reply.ResourceLocked,
+			"cannot obtain access to locked %s. basic.get operations are not supported by quorum queues "+
+				"with single active consumer", resource(q.spec))})
+		return
+	}
+	q.classic.Get(req, noAck, out)
+	q.finish(out)
+}
+
+func (q *quorum) Event(ev Event, out *Actions) {
+	if ev.Kind == Declared {
+		return // which is no use of it
+	}
+	q.classic.Event(ev, out)
+	q.finish(out)
+}
+
+func (q *quorum) Purge(out *Actions) int {
+	n := q.classic.Purge(out)
+	q.finish(out)
+	return n
+}
+
+func (q *quorum) Delete(ifUnused, ifEmpty bool, out *Actions) (int, error) {
+	for _, f := range []struct {
+		set  bool
+		name string
+	}{{ifUnused, "if-unused"}, {ifEmpty, "if-empty"}} {
+		if f.set {
+			return 0, reply.Errorf(reply.NotImplemented, "cannot delete %s. queue.delete operations with %s flag set "+
+				"are not supported by quorum queues", resource(q.spec), f.name)
+		}
+	}
+	return q.classic.Delete(false, false, out)
+}
+
+// Stat counts as RabbitMQ does: those who wait behind a single active consumer are
+// not there, and who still holds something is, be it that it was cancelled or that it
+// was no more than a basic.get.
+func (q *quorum) Stat() Stat {
+	s := q.classic.Stat()
+	s.Ready += q.grave.returning
+	s.Consumers = q.consumers.counted()
+	return s
+}
+
+// inUse notes that the queue was used until now, if anybody uses it.
+func (q *quorum) inUse() {
+	if !q.consumers.none() {
+		q.use()
+	}
+}
+
+// finish ends a call of the queue.
+func (q *quorum) finish(out *Actions) {
+	q.notice()
+	for i := range out.Deliver {
+		if d := &out.Deliver[i]; d.Count > 0 {
+			d.Msg = withCount(d.Msg, d.Count)
+		}
+	}
+	for i := range out.Got {
+		if r := &out.Got[i]; r.Msg != nil {
+			r.Msg = withCount(r.Msg, r.Count)
+		}
+	}
+}
+
+// notice looks whether the queue is full now. It is once it is over a limit, so that
+// it holds one message more than that, and until it is under four fifths (contract 05
+// §6).
+func (q *quorum) notice() {
+	if !q.rules.refuses {
+		return
+	}
+	n, octets := int64(q.ready), q.bytes
+	under := func(n, limit int64) bool { return limit == noLength || n <= limit*4/5 }
+	switch {
+	case n > q.rules.maxLength || octets > q.rules.maxBytes:
+		q.full = true
+	case under(n, q.rules.maxLength) && under(octets, q.rules.maxBytes):
+		q.full = false
+	}
+}
+
+// withCount gives a message as a consumer is to see it: with a header that says how
+// often it was delivered before. It takes over the reference.
+func withCount(m *message.Message, n uint32) *message.Message {
+	props, err := m.Properties()
+	if err != nil {
+		return m // the channel lets in none that cannot be read
+	}
+	props.Headers = props.Headers.With("x-delivery-count", int64(n))
+	raw, err := props.Append(nil)
+	if err != nil {
+		return m // they are as long as they can be
+	}
+	c := message.New(m.Exchange(), m.RoutingKey(), raw, m.Size())
+	c.AppendBody(m.Body())
+	c.SetAttributes(m.Persistent(), m.Priority())
+	m.Release()
+	return c
+}

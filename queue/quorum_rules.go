@@ -1,0 +1,67 @@
+package queue
+
+import (
+	"math"
+
+	"github.com/warrenmq/warren/message"
+)
+
+// noLength is a limit of length that is none.
+const noLength = math.MaxInt64
+
+// quorumRules reads the arguments and the policy of a quorum queue, which have been
+// checked: of numbers the lower one counts, overflow and x-expires are those of the
+// policy where it has them, and the rest is the argument's (contract 08 §5).
+func quorumRules(s Spec, policy message.Table, byDefault int) rules {
+	lower := func(key string, without int64) int64 {
+		n := without
+		for _, v := range both(s, policy, key) {
+			if i, ok := message.Int(v); ok && (n == without || i < n) {
+				n = i
+			}
+		}
+		return n
+	}
+	// first gives the first of the values there are, of the argument and the policy.
+	first := func(values ...any) any {
+		for _, v := range values {
+			if v != nil {
+				return v
+			}
+		}
+		return nil
+	}
+	fromPolicy := func(key string) any {
+		v := both(s, policy, key)
+		return first(v[1], v[0])
+	}
+	r := rules{
+		any:       true, // what comes back may have to be loaded first
+		ttl:       lower("message-ttl", -1),
+		idle:      -1,
+		maxLength: lower("max-length", noLength),
+		maxBytes:  lower("max-length-bytes", noLength),
+		counts:    true,
+	}
+	if n, ok := message.Int(fromPolicy("expires")); ok {
+		r.idle = n
+	}
+	r.limited = r.maxLength != noLength || r.maxBytes != noLength
+	r.refuses = fromPolicy("overflow") == "reject-publish" && r.limited
+	limit, limits := deliveryLimit(s, policy, byDefault)
+	r.limit, r.toTail = limit, !limits
+	exchange := both(s, policy, "dead-letter-exchange")
+	if x, ok := first(exchange[0], exchange[1]).(string); ok {
+		r.dlx, r.buries = x, true
+		key := both(s, policy, "dead-letter-routing-key")
+		r.rekey, r.rekeys = first(key[0], key[1]).(string)
+	}
+	return r
+}
+
+// both gives what a queue's argument and its policy say, nil where they say nothing.
+func both(s Spec, policy message.Table, key string) [2]any {
+	argument, _ := s.Arguments.Get("x-" + key)
+	value, _ := policy.Get(key)
+	return [2]any{argument, value}
+}
