@@ -91,6 +91,9 @@ type watch struct {
 	fresh uint64
 	// timed says that there may be messages that expire.
 	timed bool
+	// lazy says that what a basic.get leaves is counted before anybody looks whether it
+	// has expired.
+	lazy bool
 }
 
 // none is no position.

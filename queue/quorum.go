@@ -21,6 +21,7 @@ func (t quorumType) Open(s Spec, env Env) (Queue, error) {
 	q.rules = quorumRules(s, nil, t.options.deliveryLimit)
 	q.disk.strict = true
 	q.inTurn = true
+	q.watch.lazy = true
 	q.consumers.fifo = true
 	return q, nil
 }
@@ -33,15 +34,20 @@ const defaultPrefetch = 2000
 type quorum struct {
 	classic
 	spec Spec
-	// full says that publishes are refused: the queue was over its limit, and did not
-	// fall under four fifths of it since.
-	full bool
+	// publishers are those who published since the queue was last under four fifths of
+	// its limit, if it refuses what is too much, and whether they are refused: the queue
+	// was over its limit since they began.
+	publishers map[message.Confirmer]bool
 }
+
+// maxPublishers is how many of them are remembered. Whoever is not is refused while
+// the queue is over its limit, and only then.
+const maxPublishers = 1024
 
 func (q *quorum) Enqueue(in []Publish, out *Actions) {
 	for i := range in {
 		p := &in[i]
-		if q.full && !p.DeadLetter() {
+		if q.rules.refuses && !p.DeadLetter() && q.blocks(p.Ref.By) {
 			q.refusePublish(p, out)
 			continue
 		}
@@ -49,7 +55,9 @@ func (q *quorum) Enqueue(in []Publish, out *Actions) {
 			out.Confirm = append(out.Confirm, p.Ref)
 		}
 		q.admitted(p, q.durable, out)
-		q.notice()
+		if q.rules.refuses {
+			q.note(p)
+		}
 	}
 	q.pump(out)
 	q.finish(out)
@@ -135,7 +143,9 @@ func (q *quorum) inUse() {
 
 // finish ends a call of the queue.
 func (q *quorum) finish(out *Actions) {
-	q.notice()
+	if q.rules.refuses {
+		q.notice()
+	}
 	for i := range out.Deliver {
 		if d := &out.Deliver[i]; d.Count > 0 {
 			d.Msg = withCount(d.Msg, d.Count)
@@ -148,21 +158,60 @@ func (q *quorum) finish(out *Actions) {
 	}
 }
 
-// notice looks whether the queue is full now. It is once it is over a limit, so that
-// it holds one message more than that, and until it is under four fifths (contract 05
-// §6).
+// A queue that refuses what is too much takes one message more than its limit. Whoever
+// publishes is told when it went over the limit, and refused until it is down to four
+// fifths; whoever comes new in between is let in while it is not over (contract 05 §6,
+// rabbit_fifo:evaluate_limit/5). Who asks for no confirms cannot be told apart.
+
+// blocks reports whether a publish is refused.
+func (q *quorum) blocks(by message.Confirmer) bool {
+	blocked, known := q.publishers[by]
+	if known || !q.over() {
+		return blocked
+	}
+	q.remember(by, true)
+	return true
+}
+
+func (q *quorum) remember(by message.Confirmer, blocked bool) {
+	if q.publishers == nil {
+		q.publishers = map[message.Confirmer]bool{}
+	}
+	if len(q.publishers) < maxPublishers {
+		q.publishers[by] = blocked
+	}
+}
+
+// note notes a publish that was let in.
+func (q *quorum) note(p *Publish) {
+	if _, known := q.publishers[p.Ref.By]; !known && !p.DeadLetter() && !q.under() {
+		q.remember(p.Ref.By, false)
+	}
+	q.notice()
+}
+
+// notice looks how full the queue is.
 func (q *quorum) notice() {
-	if !q.rules.refuses {
-		return
-	}
-	n, octets := int64(q.ready), q.bytes
-	under := func(n, limit int64) bool { return limit == noLength || n <= limit*4/5 }
 	switch {
-	case n > q.rules.maxLength || octets > q.rules.maxBytes:
-		q.full = true
-	case under(n, q.rules.maxLength) && under(octets, q.rules.maxBytes):
-		q.full = false
+	case len(q.publishers) == 0:
+	case q.over():
+		for by := range q.publishers {
+			q.publishers[by] = true
+		}
+	case q.under():
+		q.publishers = nil
 	}
+}
+
+// over reports whether the queue is over its limit.
+func (q *quorum) over() bool {
+	return int64(q.ready) > q.rules.maxLength || q.bytes > q.rules.maxBytes
+}
+
+// under reports whether it is under four fifths of it.
+func (q *quorum) under() bool {
+	low := func(n, limit int64) bool { return limit == noLength || n <= limit/5*4+limit%5*4/5 }
+	return low(int64(q.ready), q.rules.maxLength) && low(q.bytes, q.rules.maxBytes)
 }
 
 // withCount gives a message as a consumer is to see it: with a header that says how
