@@ -69,6 +69,9 @@ type classic struct {
 	grave  grave
 	// doomed are recovered messages that came back too often, until RecoverDone.
 	doomed []uint64
+	// letters are dead letters that stay until others have them; nil in a queue that
+	// lets them go.
+	letters *letterbox
 }
 
 type pendingGet struct {

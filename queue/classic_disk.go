@@ -226,6 +226,10 @@ func (q *classic) recovered(entries []store.Entry) {
 		if e.Redelivered {
 			s.set(redelivered)
 		}
+		if why := markedDead(e.Deliveries); why != "" && q.letters != nil {
+			q.letters.recovered = append(q.letters.recovered, letter{seq: e.Seq, reason: why})
+			continue
+		}
 		if q.rules.counts {
 			s.setCount(e.Deliveries)
 			if int64(e.Deliveries) > q.rules.limit {

@@ -74,6 +74,10 @@ func (q *classic) lay(seq uint64, s slot, why Reason, atom *store.Atom, out *Act
 
 // die is lay for a message that stands anywhere and was taken out of account.
 func (q *classic) die(seq uint64, s slot, why Reason, atom *store.Atom, out *Actions) {
+	if q.rules.sure {
+		q.keepLetter(seq, s, why, atom, out)
+		return
+	}
 	if !q.rules.buries {
 		m := s.msg()
 		q.unstore(seq, s, atom, out)

@@ -29,6 +29,8 @@ type rules struct {
 	// how often it may come back.
 	counts bool
 	limit  int64
+	// sure says that a dead letter stays until the queues it goes to have it.
+	sure bool
 	// toTail says that what a client requeues goes to the end of the queue.
 	toTail bool
 }
@@ -138,10 +140,9 @@ func (q *classic) use() {
 // of the queue.
 func (q *classic) arm(out *Actions) {
 	switch {
+	case q.memory.broken && q.grave.waiting.len()+q.letters.unsent() > 0:
+		q.watch.wakeAt(q.watch.after(retryLoad.Milliseconds()), out)
 	case q.grave.waiting.len() > 0:
-		if q.memory.broken {
-			q.watch.wakeAt(q.watch.after(retryLoad.Milliseconds()), out)
-		}
 	case q.watch.timed && q.ready > 0 && !q.grave.full:
 		_, s := q.head()
 		if at := s.expiry(); at != 0 {

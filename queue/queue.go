@@ -227,6 +227,10 @@ type Dead struct {
 	// if Rekeyed is set.
 	Exchange, RoutingKey string
 	Rekeyed              bool
+	// Letter, if not 0, asks for a Forwarded event of that name once all queues that
+	// the letter goes to have taken or refused it. Those in Except are left out.
+	Letter uint64
+	Except []string
 	// Atom, if set, is that of the operation that takes the message off the store:
 	// what its new queues store belongs to the same. The queue is a participant of
 	// it, either because it was given the atom in this call or because it is in
@@ -273,6 +277,9 @@ const (
 	// Buried answers Actions.Bury: the queues that they went to have taken all the
 	// dead letters of that call.
 	Buried
+	// Forwarded says which queues have taken a Dead with a Letter, and how many have
+	// not: they refused it, or are gone.
+	Forwarded
 )
 
 // Event is something a queue waited for.
@@ -284,6 +291,9 @@ type Event struct {
 	Loaded   []store.Loaded     // LoadDone; each brings a reference
 	Entries  []store.Entry      // Recovered
 	Now      time.Time          // TimeReached
+	Letter   uint64             // Forwarded
+	Taken    []string           // Forwarded: names of queues
+	Refused  int                // Forwarded
 }
 
 // Stat is a queue in numbers.

@@ -23,6 +23,7 @@ func (t quorumType) Open(s Spec, env Env) (Queue, error) {
 	q.inTurn = true
 	q.watch.lazy = true
 	q.consumers.fifo = true
+	q.letters = &letterbox{byID: map[uint64]*letter{}}
 	return q, nil
 }
 
@@ -101,7 +102,17 @@ func (q *quorum) Event(ev Event, out *Actions) {
 	if ev.Kind == Declared {
 		return // which is no use of it
 	}
+	switch ev.Kind {
+	case Forwarded:
+		q.forwarded(ev, out)
+	case RecoverDone:
+		q.takeUpLetters(out)
+	}
 	q.classic.Event(ev, out)
+	if ev.Kind == LoadDone && ev.Err != nil {
+		q.show(out) // what could not be loaded is not asked for again at once
+		return
+	}
 	q.finish(out)
 }
 
@@ -121,6 +132,7 @@ func (q *quorum) Delete(ifUnused, ifEmpty bool, out *Actions) (int, error) {
 				"are not supported by quorum queues", resource(q.spec), f.name)
 		}
 	}
+	q.letters.forget()
 	return q.classic.Delete(false, false, out)
 }
 
@@ -143,9 +155,16 @@ func (q *quorum) inUse() {
 
 // finish ends a call of the queue.
 func (q *quorum) finish(out *Actions) {
+	q.sendLetters(out)
 	if q.rules.refuses {
 		q.notice()
 	}
+	q.show(out)
+}
+
+// show puts the count into what is handed out: always for a basic.get, and for
+// consumers if it is not 0.
+func (q *quorum) show(out *Actions) {
 	for i := range out.Deliver {
 		if d := &out.Deliver[i]; d.Count > 0 {
 			d.Msg = withCount(d.Msg, d.Count)
@@ -205,13 +224,20 @@ func (q *quorum) notice() {
 
 // over reports whether the queue is over its limit.
 func (q *quorum) over() bool {
-	return int64(q.ready) > q.rules.maxLength || q.bytes > q.rules.maxBytes
+	n, octets := q.fill()
+	return n > q.rules.maxLength || octets > q.rules.maxBytes
 }
 
 // under reports whether it is under four fifths of it.
 func (q *quorum) under() bool {
 	low := func(n, limit int64) bool { return limit == noLength || n <= limit/5*4+limit%5*4/5 }
-	return low(int64(q.ready), q.rules.maxLength) && low(q.bytes, q.rules.maxBytes)
+	n, octets := q.fill()
+	return low(n, q.rules.maxLength) && low(octets, q.rules.maxBytes)
+}
+
+// fill is what counts for the limits: what is ready, and dead letters that stay.
+func (q *quorum) fill() (n, octets int64) {
+	return int64(q.ready + q.letters.kept.messages), q.bytes + q.letters.kept.octets
 }
 
 // withCount gives a message as a consumer is to see it: with a header that says how

@@ -55,6 +55,8 @@ func quorumRules(s Spec, policy message.Table, byDefault int) rules {
 		r.dlx, r.buries = x, true
 		key := both(s, policy, "dead-letter-routing-key")
 		r.rekey, r.rekeys = first(key[0], key[1]).(string)
+		strategy := both(s, policy, "dead-letter-strategy")
+		r.sure = first(strategy[0], strategy[1]) == "at-least-once" && fromPolicy("overflow") == "reject-publish"
 	}
 	return r
 }
