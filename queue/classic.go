@@ -228,7 +228,7 @@ func (q *classic) answer(g pendingGet, seq uint64, s slot, out *Actions) {
 	}
 	r := GetReply{Ref: g.ref, ID: seq, Msg: s.msg(), Redelivered: s.is(redelivered), Count: s.count()}
 	q.handOver(seq, s, g.noAck, out)
-	if !q.watch.lazy {
+	if !q.watch.lazy || g.noAck {
 		q.expire(out) // what comes to the head now does not count if it expired
 	}
 	r.Remaining = q.ready

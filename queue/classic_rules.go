@@ -2,6 +2,7 @@ package queue
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/warrenmq/warren/message"
@@ -29,6 +30,9 @@ type rules struct {
 	// how often it may come back.
 	counts bool
 	limit  int64
+	// latestFirst says that of what is dropped at once the latest becomes a dead letter
+	// first.
+	latestFirst bool
 	// sure says that a dead letter stays until the queues it goes to have it.
 	sure bool
 	// toTail says that what a client requeues goes to the end of the queue.
@@ -94,7 +98,7 @@ type watch struct {
 	// timed says that there may be messages that expire.
 	timed bool
 	// lazy says that what a basic.get leaves is counted before anybody looks whether it
-	// has expired.
+	// has expired, unless it needs no acknowledgement.
 	lazy bool
 }
 
@@ -213,8 +217,12 @@ func (q *classic) dropOver(out *Actions) {
 	if !q.rules.limited || q.rules.refuses {
 		return
 	}
+	before := len(out.DeadLetter)
 	for int64(q.ready) > q.rules.maxLength || q.bytes > q.rules.maxBytes {
 		seq, s := q.head()
 		q.lay(seq, s, MaxLen, nil, out)
+	}
+	if q.rules.latestFirst {
+		slices.Reverse(out.DeadLetter[before:])
 	}
 }

@@ -41,7 +41,7 @@ func quorumRules(s Spec, policy message.Table, byDefault int) rules {
 		idle:      -1,
 		maxLength: lower("max-length", noLength),
 		maxBytes:  lower("max-length-bytes", noLength),
-		counts:    true,
+		counts:    true, latestFirst: true,
 	}
 	if n, ok := message.Int(fromPolicy("expires")); ok {
 		r.idle = n
