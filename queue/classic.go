@@ -19,19 +19,14 @@ func (t classicType) Capabilities() Capabilities {
 	caps := classicCapabilities()
 	if t.options.limited {
 		caps.Arguments = append(caps.Arguments, argDeliveryLimit)
+		caps.Policies = append(caps.Policies, policyDeliveryLimit)
 	}
 	return caps
 }
 
 func (t classicType) Open(s Spec, env Env) (Queue, error) {
 	q := &classic{}
-	q.open(s, env)
-	q.rules = rulesOf(s)
-	if t.options.limited {
-		if limit, ok := deliveryLimit(s, nil, t.options.deliveryLimit); ok {
-			q.rules.limitDeliveries(limit)
-		}
-	}
+	q.open(s, env, t.rules)
 	if v, ok := s.Arguments.Get(argMaxPriority); ok {
 		highest, _ := message.Int(v)
 		q.levels = &levels{max: uint8(highest)}
@@ -39,8 +34,21 @@ func (t classicType) Open(s Spec, env Env) (Queue, error) {
 	return q, nil
 }
 
-// open makes what every queue has.
-func (q *classic) open(s Spec, env Env) {
+// rules merges the arguments of a queue with a policy.
+func (t classicType) rules(s Spec, policy message.Table) rules {
+	r := rulesOf(s, policy)
+	if t.options.limited {
+		if limit, ok := deliveryLimit(s, policy, t.options.deliveryLimit); ok {
+			r.limitDeliveries(limit)
+		}
+	}
+	return r
+}
+
+// open makes what every queue has. merge gives the rules of its arguments and a policy.
+func (q *classic) open(s Spec, env Env, merge func(Spec, message.Table) rules) {
+	q.arguments, q.merge = s.Arguments, merge
+	q.rules = merge(s, env.Policy)
 	q.autoDelete, q.durable, q.paging = s.AutoDelete, s.Durable && env.Stored, env.Stored
 	q.watch = watch{clock: env.Now, fresh: none}
 	if q.watch.clock == nil {
@@ -57,6 +65,9 @@ type classic struct {
 	// durable says that persistent messages go to the store, paging that bodies
 	// may leave memory for it.
 	durable, paging bool
+	// arguments are those of the declare, and merge merges them with another policy.
+	arguments message.Table
+	merge     func(Spec, message.Table) rules
 
 	positions
 	consumers consumers
@@ -371,6 +382,14 @@ func (q *classic) Event(ev Event, out *Actions) {
 		q.use()
 	case Buried:
 		q.grave.full = false
+	case PolicyChanged:
+		q.obey(ev.Policy, out)
+		if q.consumers.waiting {
+			q.expire(out)
+			q.exhume(out)
+			q.rest(out) // nothing happened to a consumer
+			return
+		}
 	}
 	q.pump(out)
 }

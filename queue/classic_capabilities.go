@@ -25,6 +25,7 @@ func classicCapabilities() Capabilities {
 			"x-cancel-on-ha-failover",
 			"x-credit",
 		},
+		Policies: classicPolicies(),
 		Unimplemented: []string{
 			"x-credit",
 		},
@@ -33,5 +34,20 @@ func classicCapabilities() Capabilities {
 		AutoDelete:  true,
 		ServerNamed: true,
 		GlobalQos:   true,
+	}
+}
+
+// classicPolicies are the policy keys that do not keep a policy from a classic queue.
+// Those of mirroring, of memory and of the queue's implementation change nothing that
+// can be seen on one node (contract 08 §5).
+func classicPolicies() []string {
+	return []string{
+		"message-ttl", "expires",
+		"max-length", "max-length-bytes", "overflow",
+		"dead-letter-exchange", "dead-letter-routing-key",
+		"queue-mode", "queue-version", "queue-master-locator",
+		"max-in-memory-length", "max-in-memory-bytes",
+		"ha-mode", "ha-params", "ha-sync-mode", "ha-sync-batch-size",
+		"ha-promote-on-shutdown", "ha-promote-on-failure",
 	}
 }

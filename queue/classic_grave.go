@@ -34,6 +34,8 @@ type corpse struct {
 	// atom is that of the transaction that rejected it. The queue joined it until
 	// the message is handed over.
 	atom *store.Atom
+	// under are the rules under which it died, if they are not those of now.
+	under *rules
 	// lost says that the store does not have it any more.
 	lost bool
 	// returns says that it is alive and on its way to the end of the queue, with what
@@ -121,14 +123,28 @@ func (q *classic) hand(c corpse, s slot, out *Actions) {
 		q.bury(c.seq, s)
 	}
 	q.grave.handed.add(1, c.msg.Size())
-	out.DeadLetter = append(out.DeadLetter, q.dead(c.msg, c.reason, c.atom))
+	under := &q.rules
+	if c.under != nil {
+		under = c.under
+	}
+	out.DeadLetter = append(out.DeadLetter, under.dead(c.msg, c.reason, c.atom))
 }
 
-// dead gives a message to the queue's dead-letter exchange.
-func (q *classic) dead(m *message.Message, why Reason, atom *store.Atom) Dead {
+// dead gives a message to the dead-letter exchange.
+func (r *rules) dead(m *message.Message, why Reason, atom *store.Atom) Dead {
 	return Dead{
 		Msg: m, Reason: why, Atom: atom,
-		Exchange: q.rules.dlx, RoutingKey: q.rules.rekey, Rekeyed: q.rules.rekeys,
+		Exchange: r.dlx, RoutingKey: r.rekey, Rekeyed: r.rekeys,
+	}
+}
+
+// bequeath leaves the rules under which they died to those who wait.
+func (g *grave) bequeath(old rules) {
+	all := g.waiting.all()
+	for i := range all {
+		if all[i].under == nil {
+			all[i].under = &old
+		}
 	}
 }
 

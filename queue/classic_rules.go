@@ -8,16 +8,17 @@ import (
 	"github.com/warrenmq/warren/message"
 )
 
-// rules are what a queue's arguments ask for beyond the plain queue. They are read
-// once, when the queue is opened.
+// rules are what a queue's arguments and its policy ask for beyond the plain queue.
+// They are read when the queue is opened, and again when the policy changes.
 type rules struct {
 	// any says that there is one at all.
 	any bool
 	// limited says that maxLength or maxBytes, of the ready messages, is a limit.
 	limited bool
-	// refuses says that a message that does not fit is refused, and refusedDie that
-	// it is dead-lettered.
-	refuses, refusedDie bool
+	// rejects says that what would exceed a limit is to be refused, rather than
+	// something dropped for it; refuses that there is a limit, too; refusedDie that
+	// what is refused is dead-lettered.
+	rejects, refuses, refusedDie bool
 	// buries says that there is a dead-letter exchange, dlx, and rekeys that rekey
 	// is to be used there instead of the message's own routing key.
 	buries, rekeys bool
@@ -39,37 +40,54 @@ type rules struct {
 	toTail bool
 }
 
-// rulesOf reads the arguments of a queue, which have been checked.
-func rulesOf(s Spec) rules {
-	number := func(name string, without int64) int64 {
-		v, _ := s.Arguments.Get(name)
-		if n, ok := message.Int(v); ok {
-			return n
+// rulesOf merges the arguments of a queue with the definition of its policy, both of
+// which have been checked: the lower number counts, and for the rest the argument
+// (contract 08 §5).
+func rulesOf(s Spec, policy message.Table) rules {
+	number := func(key string, without int64) int64 {
+		n, found := without, false
+		for _, v := range both(s, policy, key) {
+			if i, ok := message.Int(v); ok && (!found || i < n) {
+				n, found = i, true
+			}
 		}
-		return without
+		return n
 	}
-	text := func(name string) (string, bool) {
-		v, _ := s.Arguments.Get(name)
-		t, ok := v.(string)
-		return t, ok
+	text := func(key string) (string, bool) {
+		for _, v := range both(s, policy, key) {
+			if t, ok := v.(string); ok {
+				return t, true
+			}
+		}
+		return "", false
 	}
 	r := rules{
-		ttl:       number("x-message-ttl", -1),
-		idle:      number("x-expires", -1),
-		maxLength: number("x-max-length", math.MaxInt64),
-		maxBytes:  number("x-max-length-bytes", math.MaxInt64),
+		ttl:       min(number("message-ttl", -1), longest),
+		idle:      min(number("expires", -1), longest),
+		maxLength: number("max-length", math.MaxInt64),
+		maxBytes:  number("max-length-bytes", math.MaxInt64),
 	}
 	r.limited = r.maxLength < math.MaxInt64 || r.maxBytes < math.MaxInt64
-	switch overflow, _ := text("x-overflow"); overflow {
-	case "reject-publish":
-		r.refuses = r.limited
-	case "reject-publish-dlx":
-		r.refuses, r.refusedDie = r.limited, true
-	}
-	r.dlx, r.buries = DeadLetterExchange(s)
-	r.rekey, r.rekeys = text("x-dead-letter-routing-key")
+	overflow, _ := text("overflow")
+	r.refusedDie = overflow == "reject-publish-dlx"
+	r.rejects = r.refusedDie || overflow == "reject-publish"
+	r.refuses = r.limited && r.rejects
+	r.dlx, r.buries = text("dead-letter-exchange")
+	r.rekey, r.rekeys = text("dead-letter-routing-key")
 	r.any = r.ttl >= 0 || r.idle >= 0 || r.limited || r.buries
 	return r
+}
+
+// longest is the longest time, in milliseconds, that a queue counts with. A policy may
+// have any, and some end where no clock gets to.
+const longest = 1 << 50
+
+// both gives the values of the argument x-key and of the policy's key, nil for one
+// that is not there.
+func both(s Spec, policy message.Table, key string) [2]any {
+	argument, _ := s.Arguments.Get("x-" + key)
+	value, _ := policy.Get(key)
+	return [2]any{argument, value}
 }
 
 // ttlOf gives the time to live of a message in milliseconds: the lower one of the
@@ -147,7 +165,7 @@ func (q *classic) arm(out *Actions) {
 	case q.memory.broken && q.grave.waiting.len()+q.letters.unsent() > 0:
 		q.watch.wakeAt(q.watch.after(retryLoad.Milliseconds()), out)
 	case q.grave.waiting.len() > 0:
-	case q.watch.timed && q.ready > 0 && !q.grave.full:
+	case q.watch.timed && q.ready > 0 && !(q.grave.full && q.rules.buries):
 		_, s := q.head()
 		if at := s.expiry(); at != 0 {
 			q.watch.wakeAt(max(at, 1), out)
@@ -209,14 +227,18 @@ func (q *classic) refusePublish(p *Publish, out *Actions) {
 		p.Msg.Release()
 		return
 	}
-	out.DeadLetter = append(out.DeadLetter, q.dead(p.Msg, MaxLen, p.Atom))
+	out.DeadLetter = append(out.DeadLetter, q.rules.dead(p.Msg, MaxLen, p.Atom))
 }
 
-// dropOver drops from the head what is too much.
+// dropOver drops from the head what is too much, unless that is refused instead.
 func (q *classic) dropOver(out *Actions) {
-	if !q.rules.limited || q.rules.refuses {
-		return
+	if q.rules.limited && !q.rules.refuses {
+		q.shorten(out)
 	}
+}
+
+// shorten drops from the head what is too much.
+func (q *classic) shorten(out *Actions) {
 	before := len(out.DeadLetter)
 	for int64(q.ready) > q.rules.maxLength || q.bytes > q.rules.maxBytes {
 		seq, s := q.head()
@@ -224,5 +246,22 @@ func (q *classic) dropOver(out *Actions) {
 	}
 	if q.rules.latestFirst {
 		slices.Reverse(out.DeadLetter[before:])
+	}
+}
+
+// obey takes another policy over. What RabbitMQ does with one at run time (contract 08
+// §5): lower limits drop at once what is too much, even if from now on it is to be
+// refused; a time to live is for messages that come later; the time that the queue may
+// be unused begins anew. Who died before stays with the dead-letter exchange of then.
+func (q *classic) obey(policy message.Table, out *Actions) {
+	old := q.rules
+	q.rules = q.merge(Spec{Arguments: q.arguments}, policy)
+	if q.grave.waiting.len() > 0 {
+		q.grave.bequeath(old)
+		q.rules.any = true // so that somebody looks after them
+	}
+	q.use()
+	if q.rules.limited && (!q.rules.rejects || !old.rejects) {
+		q.shorten(out)
 	}
 }

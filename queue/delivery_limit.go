@@ -6,7 +6,10 @@ import (
 	"github.com/warrenmq/warren/message"
 )
 
-const argDeliveryLimit = "x-delivery-limit"
+const (
+	argDeliveryLimit    = "x-delivery-limit"
+	policyDeliveryLimit = "delivery-limit"
+)
 
 // noLimit lets a message come back as often as it likes.
 const noLimit = math.MaxInt64
@@ -23,7 +26,7 @@ func deliveryLimit(s Spec, policy message.Table, byDefault int) (limit int64, li
 	for _, v := range []struct {
 		from message.Table
 		name string
-	}{{s.Arguments, argDeliveryLimit}, {policy, "delivery-limit"}} {
+	}{{s.Arguments, argDeliveryLimit}, {policy, policyDeliveryLimit}} {
 		value, ok := v.from.Get(v.name)
 		if !ok || value == nil {
 			continue

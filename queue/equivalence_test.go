@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -137,7 +138,7 @@ func TestRedeclareComparesByValue(t *testing.T) {
 		{int64(-1), int8(-1), ""},
 		{int32(5), time.Unix(5, 0), ""},
 		{float32(1.5), 1.5, ""},
-		{0.0, negativeZero(), ""},
+		{0.0, math.Copysign(0, -1), ""},
 		{"ab", []byte("ab"), ""},
 		{[]any{}, message.Table{}, ""},
 		{nil, nil, ""},

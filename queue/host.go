@@ -60,6 +60,8 @@ type HostEnv struct {
 	Memory Bounds
 	// Now tells the time to the queue; nil is time.Now.
 	Now func() time.Time
+	// Policy is the effective policy definition to begin with; see SetPolicy.
+	Policy message.Table
 	// DeadLetter gives the message that a dead one becomes, with one reference, and
 	// the queues that it goes to; without any, the message is of no matter. It is
 	// called by the goroutine that runs the queue, must not wait for any host, and
@@ -133,7 +135,7 @@ func NewHost(t Type, s Spec, env HostEnv) (*Host, error) {
 	if env.Now == nil {
 		env.Now = time.Now
 	}
-	q, err := open(t, s, Env{Stored: env.Log != nil, Memory: env.Memory, Now: env.Now})
+	q, err := open(t, s, Env{Stored: env.Log != nil, Memory: env.Memory, Now: env.Now, Policy: env.Policy})
 	if err != nil {
 		return nil, err
 	}

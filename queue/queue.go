@@ -41,6 +41,10 @@ type Capabilities struct {
 	Arguments []string
 	// ConsumerArguments are the same for basic.consume.
 	ConsumerArguments []string
+	// Policies are the keys of policy definitions that the type obeys, or takes
+	// without an effect, as RabbitMQ does for some. A policy with another key of
+	// queues does not match a queue of this type at all (contract 08 §5).
+	Policies []string
 	// Unimplemented are those of Arguments and ConsumerArguments that the type
 	// knows but does not obey. They are checked and compared like the others,
 	// and then refused with NOT_IMPLEMENTED, so that nobody relies on them.
@@ -75,6 +79,11 @@ type Env struct {
 	Memory Bounds
 	// Now tells the time: the only clock that a queue may read. nil is time.Now.
 	Now func() time.Time
+	// Policy is the effective policy definition to begin with, in RabbitMQ's keys
+	// ("max-length", "message-ttl"); empty without a policy. What operators and
+	// users set is merged in it already; its merging with Spec.Arguments is up to
+	// the type (contract 08 §5).
+	Policy message.Table
 }
 
 // Queue is one queue. Its host calls it from one goroutine at a time; a call
@@ -280,6 +289,9 @@ const (
 	// Forwarded says which queues have taken a Dead with a Letter, and how many have
 	// not: they refused it, or are gone.
 	Forwarded
+	// PolicyChanged brings another effective policy definition, in place of that
+	// of Env or of the event before. It does not come before RecoverDone.
+	PolicyChanged
 )
 
 // Event is something a queue waited for.
@@ -294,6 +306,7 @@ type Event struct {
 	Letter   uint64             // Forwarded
 	Taken    []string           // Forwarded: names of queues
 	Refused  int                // Forwarded
+	Policy   message.Table      // PolicyChanged
 }
 
 // Stat is a queue in numbers.

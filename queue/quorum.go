@@ -17,14 +17,18 @@ func (quorumType) Capabilities() Capabilities { return quorumCapabilities() }
 
 func (t quorumType) Open(s Spec, env Env) (Queue, error) {
 	q := &quorum{spec: s}
-	q.open(s, env)
-	q.rules = quorumRules(s, nil, t.options.deliveryLimit)
+	q.open(s, env, t.rules)
 	q.disk.strict = true
 	q.inTurn = true
 	q.watch.lazy = true
 	q.consumers.fifo = true
 	q.letters = &letterbox{byID: map[uint64]*letter{}}
 	return q, nil
+}
+
+// rules merges the arguments of a queue with a policy.
+func (t quorumType) rules(s Spec, policy message.Table) rules {
+	return quorumRules(s, policy, t.options.deliveryLimit)
 }
 
 // defaultPrefetch is that of a consumer which names none.
@@ -103,6 +107,11 @@ func (q *quorum) Event(ev Event, out *Actions) {
 		return // which is no use of it
 	}
 	switch ev.Kind {
+	case PolicyChanged:
+		q.adopt(ev.Policy, out)
+		q.pump(out)
+		q.finish(out)
+		return
 	case Forwarded:
 		q.forwarded(ev, out)
 	case RecoverDone:

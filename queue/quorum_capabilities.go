@@ -23,6 +23,13 @@ func quorumCapabilities() Capabilities {
 			"x-queue-leader-locator",
 		},
 		ConsumerArguments: []string{argConsumerPriority, "x-credit"},
-		Unimplemented:     []string{"x-credit"},
+		Policies: []string{
+			"message-ttl", "expires",
+			"max-length", "max-length-bytes", "max-in-memory-length", "max-in-memory-bytes", "overflow",
+			"dead-letter-exchange", "dead-letter-routing-key", "dead-letter-strategy",
+			policyDeliveryLimit, "queue-leader-locator",
+			"queue-version", "ha-sync-batch-size", // of classic queues, but RabbitMQ minds only the others
+		},
+		Unimplemented: []string{"x-credit"},
 	}
 }

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/warrenmq/warren/message"
@@ -170,10 +171,53 @@ func (q *quorum) sendLetters(out *Actions) {
 	q.watch.read = 0
 }
 
+// retry has those sent again that were not taken.
+func (l *letterbox) retry() {
+	for _, x := range l.sent {
+		x.again = 0
+	}
+}
+
+// sendOff lets the letters go with what the rules say of dead letters now.
+func (q *quorum) sendOff(out *Actions) {
+	l := q.letters
+	all := slices.Concat(l.sent, l.waiting.all())
+	l.sent, l.waiting, l.kept = nil, fifo[*letter]{}, amount{}
+	for _, x := range all {
+		if l.byID[x.seq] != x {
+			continue // it was lost
+		}
+		delete(l.byID, x.seq)
+		s := q.at(x.seq)
+		c := corpse{seq: x.seq, msg: x.msg, reason: x.reason}
+		switch {
+		case !q.rules.buries || x.posted: // or it is there already
+			q.bin(c, s, out)
+		case c.msg != nil && q.grave.waiting.len() == 0:
+			q.hand(c, s, out)
+		default:
+			q.grave.waiting.push(c)
+		}
+	}
+}
+
+// bin forgets a retired message of which nobody wants to know.
+func (q *classic) bin(c corpse, s slot, out *Actions) {
+	if s.is(stored) {
+		q.disk.remove(store.Op{Kind: store.Remove, Seq: c.seq}, out)
+	}
+	if c.msg != nil {
+		c.msg.Release()
+	}
+	if !s.gone() {
+		q.bury(c.seq, s)
+	}
+}
+
 func (q *quorum) sendLetter(x *letter, out *Actions) {
 	x.posted = true
 	x.msg.Retain(1)
-	d := q.dead(x.msg, x.reason, nil)
+	d := q.rules.dead(x.msg, x.reason, nil)
 	d.Letter, d.Except = x.seq+1, x.taken
 	out.DeadLetter = append(out.DeadLetter, d)
 }

@@ -14,10 +14,10 @@ const noLength = math.MaxInt64
 // policy where it has them, and the rest is the argument's (contract 08 §5).
 func quorumRules(s Spec, policy message.Table, byDefault int) rules {
 	lower := func(key string, without int64) int64 {
-		n := without
+		n, found := without, false
 		for _, v := range both(s, policy, key) {
-			if i, ok := message.Int(v); ok && (n == without || i < n) {
-				n = i
+			if i, ok := message.Int(v); ok && (!found || i < n) {
+				n, found = i, true
 			}
 		}
 		return n
@@ -37,17 +37,18 @@ func quorumRules(s Spec, policy message.Table, byDefault int) rules {
 	}
 	r := rules{
 		any:       true, // what comes back may have to be loaded first
-		ttl:       lower("message-ttl", -1),
+		ttl:       min(lower("message-ttl", -1), longest),
 		idle:      -1,
 		maxLength: lower("max-length", noLength),
 		maxBytes:  lower("max-length-bytes", noLength),
 		counts:    true, latestFirst: true,
 	}
 	if n, ok := message.Int(fromPolicy("expires")); ok {
-		r.idle = n
+		r.idle = min(n, longest)
 	}
 	r.limited = r.maxLength != noLength || r.maxBytes != noLength
-	r.refuses = fromPolicy("overflow") == "reject-publish" && r.limited
+	r.rejects = fromPolicy("overflow") == "reject-publish"
+	r.refuses = r.rejects && r.limited
 	limit, limits := deliveryLimit(s, policy, byDefault)
 	r.limit, r.toTail = limit, !limits
 	exchange := both(s, policy, "dead-letter-exchange")
@@ -56,14 +57,28 @@ func quorumRules(s Spec, policy message.Table, byDefault int) rules {
 		key := both(s, policy, "dead-letter-routing-key")
 		r.rekey, r.rekeys = first(key[0], key[1]).(string)
 		strategy := both(s, policy, "dead-letter-strategy")
-		r.sure = first(strategy[0], strategy[1]) == "at-least-once" && fromPolicy("overflow") == "reject-publish"
+		r.sure = first(strategy[0], strategy[1]) == "at-least-once" && r.rejects
 	}
 	return r
 }
 
-// both gives what a queue's argument and its policy say, nil where they say nothing.
-func both(s Spec, policy message.Table, key string) [2]any {
-	argument, _ := s.Arguments.Get("x-" + key)
-	value, _ := policy.Get(key)
-	return [2]any{argument, value}
+// adopt takes another policy over. As in RabbitMQ the time that the queue may be unused
+// begins anew, lower limits drop at once what is too much unless that is refused, and a
+// time to live is for messages that come later. Dead letters that are to be sent at
+// least once are tried again now; if that is not asked for any more they are sent once,
+// where RabbitMQ drops them.
+func (q *quorum) adopt(policy message.Table, out *Actions) {
+	old := q.rules
+	q.rules = q.merge(Spec{Arguments: q.arguments}, policy)
+	q.grave.bequeath(old)
+	q.use()
+	if !q.rules.refuses {
+		q.publishers = nil
+		q.dropOver(out)
+	}
+	if q.rules.sure {
+		q.letters.retry()
+	} else {
+		q.sendOff(out)
+	}
 }

@@ -41,12 +41,28 @@ func (m *ruledModel) expire() {
 	}
 }
 
+// obey takes another policy over.
+func (m *ruledModel) obey(arguments, policy message.Table) {
+	refused := m.rules.rejects
+	m.rules = rulesOf(Spec{Arguments: arguments}, policy)
+	if !refused || !m.rules.rejects {
+		m.shorten()
+	}
+	m.expire()
+}
+
 func (m *ruledModel) dropOver() {
-	for !m.rules.refuses && (int64(len(m.ready)) > m.rules.maxLength || int64(4*len(m.ready)) > m.rules.maxBytes) {
+	if !m.rules.refuses {
+		m.shorten()
+	}
+	m.expire()
+}
+
+func (m *ruledModel) shorten() {
+	for int64(len(m.ready)) > m.rules.maxLength || int64(4*len(m.ready)) > m.rules.maxBytes {
 		m.die(m.ready[0].body, MaxLen)
 		m.ready = m.ready[1:]
 	}
-	m.expire()
 }
 
 // publish reports whether the message was taken.
@@ -69,7 +85,7 @@ func (m *ruledModel) publish(body string, ttl int64) bool {
 	return true
 }
 
-// Whatever is published, taken, settled and waited for, a queue with rules does
+// Whatever is published, taken, settled, waited for and set by policy, a queue with rules does
 // what the naive model does: in memory, with a store, and with a store that holds
 // nearly all of the bodies.
 func TestRandomHistoriesUnderRulesAgreeWithTheModel(t *testing.T) {
@@ -79,6 +95,22 @@ func TestRandomHistoriesUnderRulesAgreeWithTheModel(t *testing.T) {
 			bubble(t, func(t *testing.T) { playRules(t, seed) })
 		})
 	}
+}
+
+func randomPolicy(rnd *rand.Rand) (p message.Table) {
+	for _, f := range []message.Field{
+		{Name: "dead-letter-exchange", Value: []string{"e", "f"}[rnd.IntN(2)]},
+		{Name: "dead-letter-routing-key", Value: "r"},
+		{Name: "message-ttl", Value: int64(rnd.IntN(4) * 20)},
+		{Name: "max-length", Value: int64(rnd.IntN(9))},
+		{Name: "max-length-bytes", Value: int64(rnd.IntN(40))},
+		{Name: "overflow", Value: []string{"drop-head", "reject-publish", "reject-publish-dlx"}[rnd.IntN(3)]},
+	} {
+		if rnd.IntN(3) == 0 {
+			p = append(p, f)
+		}
+	}
+	return p
 }
 
 func playRules(t *testing.T, seed uint64) {
@@ -103,7 +135,7 @@ func playRules(t *testing.T, seed uint64) {
 	if rnd.IntN(2) == 0 {
 		add("x-overflow", []string{"drop-head", "reject-publish", "reject-publish-dlx"}[rnd.IntN(3)])
 	}
-	m := ruledModel{rules: rulesOf(Spec{Arguments: a})}
+	m := ruledModel{rules: rulesOf(Spec{Arguments: a}, nil)}
 	log := newFakeLog()
 	stored := seed%3 > 0
 	r, dead := newRuled(t, a, func(s *Spec, env *HostEnv) {
@@ -126,8 +158,12 @@ func playRules(t *testing.T, seed uint64) {
 		time.Sleep(time.Duration(rnd.IntN(3)*7) * time.Millisecond)
 		settle()
 		m.expire()
-		switch k := rnd.IntN(10); {
-		case k < 5:
+		switch k := rnd.IntN(21); {
+		case k == 20:
+			p := randomPolicy(rnd)
+			m.obey(a, p)
+			r.h.SetPolicy(p)
+		case k < 10:
 			body := fmt.Sprintf("%04d", next)
 			ttl := int64(rnd.IntN(6)-3) * 15
 			p := r.publish(body, rnd.IntN(3) > 0)
@@ -138,7 +174,7 @@ func playRules(t *testing.T, seed uint64) {
 			b.Publish(p)
 			want[p.Ref.Seq] = m.publish(body, ttl)
 			r.h.Post(b)
-		case k < 8:
+		case k < 16:
 			noAck := rnd.IntN(4) == 0
 			var got GetReply
 			b := NewBatch()

@@ -1,4 +1,4 @@
-package queue
+package erlang
 
 import (
 	"math"
@@ -45,12 +45,28 @@ func TestFloatsPrintAsInErlang(t *testing.T) {
 		"2.2250738585072014e-308": 2.2250738585072014e-308,
 		"5.0e-324":                math.SmallestNonzeroFloat64,
 	} {
-		require.Equal(t, want, term(f))
+		require.Equal(t, want, string(AppendFloat(nil, f)))
 	}
 }
 
 func TestNumbersThatErlangDoesNotHave(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, "+Inf", term(math.Inf(1)))
-	require.Equal(t, "NaN", term(math.NaN()))
+	require.Equal(t, "+Inf", string(AppendFloat(nil, math.Inf(1))))
+	require.Equal(t, "NaN", string(AppendFloat(nil, math.NaN())))
+}
+
+func TestStringsPrintAsInErlang(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ s, binary, str string }{
+		{"", `<<>>`, `""`},
+		{"abc", `<<"abc">>`, `"abc"`},
+		{"a\"\\\n\x1b", `<<"a\"\\\n\e">>`, `"a\"\\\n\e"`},
+		{"\x00\x01", `<<0,1>>`, `[0,1]`},
+		{"\xe9", "<<\"\xe9\">>", "\"\xe9\""},
+		{"é", `<<"é">>`, `"é"`}, // two letters, as Latin-1
+		{"ā", `<<196,129>>`, `[196,129]`},
+	} {
+		require.Equal(t, c.binary, string(AppendBinary(nil, c.s)))
+		require.Equal(t, c.str, string(AppendString(nil, c.s)))
+	}
 }
