@@ -74,7 +74,7 @@ func (b *Broker) addVHost(name string) error {
 	v.define()
 	b.emit(func() Event { return VHostCreated{name} })
 	for _, x := range v.exchangesInfo() {
-		b.emit(func() Event { return ExchangeCreated{x} })
+		b.emit(func() Event { return ExchangeCreated{x.Spec} })
 	}
 	return nil
 }

@@ -31,4 +31,7 @@ var (
 	// ErrNoVHost is wrapped by the errors of Broker's methods where a virtual host
 	// does not exist.
 	ErrNoVHost = errors.New("no such virtual host")
+	// ErrNoPolicy is wrapped by the errors of ClearPolicy and ClearOperatorPolicy where
+	// there is no policy of that name.
+	ErrNoPolicy = errors.New("no such policy")
 )

@@ -57,6 +57,8 @@ func TestEventNames(t *testing.T) {
 		"user.authentication.failure": UserAuthenticationFailure{},
 		"permission.created":          PermissionCreated{}, "permission.deleted": PermissionDeleted{},
 		"topic.permission.created": TopicPermissionCreated{}, "topic.permission.deleted": TopicPermissionDeleted{},
+		"policy.set": PolicySet{}, "policy.cleared": PolicyCleared{},
+		"queue.policy.updated": QueuePolicyUpdated{}, "queue.policy.cleared": QueuePolicyCleared{},
 		"alarm.set": AlarmSet{}, "alarm.cleared": AlarmCleared{},
 	} {
 		require.Equal(t, name, EventName(e))

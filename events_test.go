@@ -10,6 +10,7 @@ import (
 	"github.com/warrenmq/warren/amqp091"
 	"github.com/warrenmq/warren/auth"
 	chinfo "github.com/warrenmq/warren/channel"
+	"github.com/warrenmq/warren/exchange"
 	"github.com/warrenmq/warren/queue"
 )
 
@@ -104,7 +105,7 @@ func TestEventsOfTheTopology(t *testing.T) {
 	require.NoError(t, err, "nothing is told of a queue that is there")
 
 	require.NoError(t, ch.DeclareExchange(ctx, "x", "topic", warren.AutoDelete()))
-	h.all(warren.ExchangeCreated{ExchangeInfo: warren.ExchangeInfo{Name: "x", VHost: "/", Type: "topic", AutoDelete: true}})
+	h.all(warren.ExchangeCreated{Spec: exchange.Spec{Name: "x", VHost: "/", Type: "topic", AutoDelete: true}})
 	require.NoError(t, ch.DeclareExchange(ctx, "x", "topic", warren.AutoDelete()))
 
 	require.NoError(t, ch.BindQueue(ctx, "q", "x", "a.*"))
@@ -135,7 +136,7 @@ func TestEventsOfTheTopology(t *testing.T) {
 	require.NoError(t, ch.DeclareExchange(ctx, "y", "fanout"))
 	require.NoError(t, ch.DeleteExchange(ctx, "y"))
 	h.all(
-		warren.ExchangeCreated{ExchangeInfo: warren.ExchangeInfo{Name: "y", VHost: "/", Type: "fanout"}},
+		warren.ExchangeCreated{Spec: exchange.Spec{Name: "y", VHost: "/", Type: "fanout"}},
 		warren.ExchangeDeleted{VHost: "/", Name: "y"},
 	)
 	require.NoError(t, b.Close())
@@ -344,7 +345,7 @@ func TestEventsOfAVirtualHost(t *testing.T) {
 		require.Len(t, want, 7)
 		for _, x := range want {
 			x.VHost = "v"
-			h.all(warren.ExchangeCreated{ExchangeInfo: x})
+			h.all(warren.ExchangeCreated{Spec: x.Spec})
 		}
 	}
 	require.NoError(t, b.AddVHost("v"))

@@ -4,6 +4,7 @@ import (
 	"net"
 
 	"github.com/warrenmq/warren/channel"
+	"github.com/warrenmq/warren/exchange"
 	"github.com/warrenmq/warren/queue"
 	"github.com/warrenmq/warren/reply"
 )
@@ -69,7 +70,7 @@ type (
 	}
 	// ExchangeCreated is an exchange that was declared, or came with a new virtual
 	// host.
-	ExchangeCreated struct{ ExchangeInfo }
+	ExchangeCreated struct{ exchange.Spec }
 	// ExchangeDeleted is an exchange that is gone: deleted, or with its last
 	// binding, or with the virtual host.
 	ExchangeDeleted struct{ VHost, Name string }
@@ -111,6 +112,33 @@ type (
 	VHostLimitCleared struct {
 		VHost string
 		Limit VHostLimit
+	}
+)
+
+// Policies (contract 08 §5).
+type (
+	// PolicySet is a policy of a user, or of an operator, that is new or another one.
+	// The events of the queues for which it is come before it.
+	PolicySet struct {
+		VHost    string
+		Operator bool
+		Policy
+	}
+	// PolicyCleared is a policy that is gone, on its own or with the virtual host.
+	PolicyCleared struct {
+		VHost, Name string
+		Operator    bool
+	}
+	// QueuePolicyUpdated is a queue that has another policy because one was set.
+	QueuePolicyUpdated struct {
+		VHost, Name, Type string
+		PolicyInfo
+	}
+	// QueuePolicyCleared is a queue that has another policy, or none any more, because
+	// one was cleared.
+	QueuePolicyCleared struct {
+		VHost, Name, Type string
+		PolicyInfo
 	}
 )
 
@@ -195,6 +223,9 @@ func (VHostCreated) name() string              { return "vhost.created" }
 func (VHostDeleted) name() string              { return "vhost.deleted" }
 func (VHostLimitSet) name() string             { return "vhost.limits.set" }
 func (VHostLimitCleared) name() string         { return "vhost.limits.cleared" }
+func (PolicySet) name() string                 { return "policy.set" }
+func (QueuePolicyUpdated) name() string        { return "queue.policy.updated" }
+func (QueuePolicyCleared) name() string        { return "queue.policy.cleared" }
 func (UserCreated) name() string               { return "user.created" }
 func (UserDeleted) name() string               { return "user.deleted" }
 func (UserPasswordChanged) name() string       { return "user.password.changed" }
@@ -210,3 +241,10 @@ func (TopicPermissionCreated) name() string    { return "topic.permission.create
 func (TopicPermissionDeleted) name() string    { return "topic.permission.deleted" }
 func (AlarmSet) name() string                  { return "alarm.set" }
 func (AlarmCleared) name() string              { return "alarm.cleared" }
+
+func (e PolicyCleared) name() string {
+	if e.Operator {
+		return "operator.policy.cleared"
+	}
+	return "policy.cleared"
+}

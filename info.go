@@ -9,6 +9,7 @@ import (
 
 	"github.com/warrenmq/warren/connection"
 	"github.com/warrenmq/warren/exchange"
+	"github.com/warrenmq/warren/policy"
 	"github.com/warrenmq/warren/queue"
 	"github.com/warrenmq/warren/transport"
 )
@@ -45,10 +46,24 @@ type ConnectionInfo struct {
 type QueueInfo struct {
 	queue.Spec
 	queue.Info
+	PolicyInfo
 }
 
-// ExchangeInfo is what can be seen of an exchange: how it was declared.
-type ExchangeInfo = exchange.Spec
+// ExchangeInfo is what can be seen of an exchange: how it was declared, and its policy.
+type ExchangeInfo struct {
+	exchange.Spec
+	PolicyInfo
+}
+
+// PolicyInfo is what policies do to a queue or an exchange.
+type PolicyInfo struct {
+	// Policy and OperatorPolicy are the names of those in force, empty for one that
+	// is not there.
+	Policy, OperatorPolicy string
+	// PolicyDefinition is what the two come to, before it is merged with the arguments
+	// of the declare.
+	PolicyDefinition Table
+}
 
 // BindingInfo is what can be seen of a binding. Those that every queue has from
 // the default exchange are not shown.
@@ -139,7 +154,7 @@ func (b *Broker) Queue(vhost, name string) (QueueInfo, error) {
 	if h, ok := v.Queue(name); ok {
 		info, err := h.Info()
 		if err == nil {
-			return QueueInfo{h.Spec(), info}, nil
+			return v.queueInfo(h, info), nil
 		}
 		if !errors.Is(err, queue.ErrGone) {
 			return QueueInfo{}, err
@@ -148,13 +163,24 @@ func (b *Broker) Queue(vhost, name string) (QueueInfo, error) {
 	return QueueInfo{}, v.noQueue(name)
 }
 
+func (v *vhost) queueInfo(h *queue.Host, info queue.Info) QueueInfo {
+	m := v.policies.Load().ForQueue(h.Spec().Name, h.Capabilities().Policies)
+	return QueueInfo{h.Spec(), info, policyInfo(m)}
+}
+
+func policyInfo(m policy.Match) PolicyInfo {
+	i := PolicyInfo{PolicyDefinition: m.Definition()}
+	i.Policy, i.OperatorPolicy = m.Names()
+	return i
+}
+
 // queuesInfo leaves out queues that go while it asks.
 func (v *vhost) queuesInfo() []QueueInfo {
 	var all []QueueInfo
 	for _, d := range v.queues.Load().All() {
 		h := d.Target.(*queue.Host)
 		if info, err := h.Info(); err == nil {
-			all = append(all, QueueInfo{h.Spec(), info})
+			all = append(all, v.queueInfo(h, info))
 		}
 	}
 	slices.SortFunc(all, func(x, y QueueInfo) int { return strings.Compare(x.Name, y.Name) })
@@ -174,7 +200,7 @@ func (b *Broker) Exchanges(vhost string) ([]ExchangeInfo, error) {
 func (v *vhost) exchangesInfo() []ExchangeInfo {
 	var all []ExchangeInfo
 	for x := range v.exchanges.All() {
-		all = append(all, x.Spec())
+		all = append(all, ExchangeInfo{x.Spec(), policyInfo(v.policies.Load().ForExchange(x.Name()))})
 	}
 	slices.SortFunc(all, func(x, y ExchangeInfo) int { return strings.Compare(x.Name, y.Name) })
 	return all

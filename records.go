@@ -8,6 +8,7 @@ import (
 	"github.com/warrenmq/warren/auth"
 	"github.com/warrenmq/warren/exchange"
 	"github.com/warrenmq/warren/message"
+	"github.com/warrenmq/warren/policy"
 	"github.com/warrenmq/warren/queue"
 	"github.com/warrenmq/warren/store/msgstore"
 )
@@ -25,6 +26,7 @@ const (
 	kindExchange        byte = 'x'
 	kindQueue           byte = 'q'
 	kindBinding         byte = 'b'
+	kindPolicy          byte = 'P'
 )
 
 // record is the value of one definition.
@@ -254,6 +256,42 @@ func readBinding(f *fieldReader) bindingRecord {
 		Source: f.text("source"), Destination: f.text("destination"), ToExchange: f.flag("to-exchange"),
 		RoutingKey: f.text("key"), Arguments: f.table("arguments"),
 	}}
+}
+
+// policyRecord is a policy of a user, or of an operator.
+type policyRecord struct {
+	vhost uint64
+	of    policy.Kind
+	Policy
+}
+
+func (r policyRecord) kind() byte { return kindPolicy }
+func (r policyRecord) identity() (_ uint64, _ []string) {
+	owner := "user"
+	if r.of == policy.Operator {
+		owner = "operator"
+	}
+	return r.vhost, []string{owner, r.Name}
+}
+
+func (r policyRecord) fields() message.Table {
+	return message.Table{
+		{Name: "vhost", Value: int64(r.vhost)}, {Name: "operator", Value: r.of == policy.Operator},
+		{Name: "name", Value: r.Name}, {Name: "pattern", Value: r.Pattern},
+		{Name: "apply-to", Value: string(r.ApplyTo)}, {Name: "priority", Value: int64(r.Priority)},
+		{Name: "definition", Value: encoded(r.Definition)},
+	}
+}
+
+func readPolicy(f *fieldReader) policyRecord {
+	r := policyRecord{uint64(f.number("vhost")), policy.User, Policy{
+		Name: f.text("name"), Pattern: f.text("pattern"), ApplyTo: policy.ApplyTo(f.text("apply-to")),
+		Priority: int(f.number("priority")), Definition: f.table("definition"),
+	}}
+	if f.flag("operator") {
+		r.of = policy.Operator
+	}
+	return r
 }
 
 // fieldReader takes the fields of a record; err is the first that is not as it

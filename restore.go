@@ -20,6 +20,7 @@ type kept struct {
 	users       map[string]restoredUser
 	permissions []Permission
 	topics      []TopicPermission
+	policies    []policyRecord
 	exchanges   []exchangeRecord
 	queues      []queueRecord
 	bindings    []bindingRecord
@@ -115,6 +116,8 @@ func (k *kept) take(kind byte, f *fieldReader) error {
 		k.permissions = append(k.permissions, readPermission(f))
 	case kindTopicPermission:
 		k.topics = append(k.topics, readTopicPermission(f))
+	case kindPolicy:
+		k.policies = append(k.policies, readPolicy(f))
 	case kindExchange:
 		k.exchanges = append(k.exchanges, readExchange(f))
 	case kindQueue:
@@ -188,7 +191,7 @@ func (k *kept) lapsed(user, vhost string) bool {
 	return !there || leaving
 }
 
-// restoreTopology makes virtual hosts, exchanges, queues and bindings, in this
+// restoreTopology makes virtual hosts, policies, exchanges, queues and bindings, in this
 // order. Queues take over what is in their logs by and by.
 func (b *Broker) restoreTopology(k *kept) error {
 	byID := map[uint64]*vhost{}
@@ -199,6 +202,13 @@ func (b *Broker) restoreTopology(k *kept) error {
 			b.limits[r.Name] = r.MaxConnections
 		}
 		b.vhosts[r.Name], byID[id] = v, v
+	}
+	for _, r := range k.policies {
+		if v := byID[r.vhost]; v != nil {
+			if err := v.restorePolicy(r); err != nil {
+				return fmt.Errorf("policy '%s' in vhost '%s': %w", r.Name, v.name, err)
+			}
+		}
 	}
 	for _, r := range k.exchanges {
 		if v := byID[r.vhost]; v != nil {
@@ -246,13 +256,15 @@ func (v *vhost) restoreQueue(r queueRecord) (*heldLog, error) {
 	env, _ := v.hostEnv(s, r.log)
 	held := &heldLog{Log: env.Log}
 	env.Log = held
+	policies := v.policies.Load()
+	env.Policy = policies.ForQueue(s.Name, t.Capabilities().Policies).Definition()
 	h, err := queue.NewHost(t, s, env)
 	if err != nil {
 		return nil, err
 	}
 	limit := v.maxQueues
 	v.maxQueues = -1
-	_, err = v.add(h, r.log)
+	_, err = v.add(h, r.log, policies)
 	v.maxQueues = limit
 	return held, err
 }
@@ -288,6 +300,9 @@ func (b *Broker) forgetOrphans(k *kept) {
 		if k.lapsed(p.User, p.VHost) {
 			orphans = append(orphans, undefine(topicPermissionRecord{p}))
 		}
+	}
+	for _, r := range k.policies {
+		gone(r.vhost, r)
 	}
 	for _, r := range k.exchanges {
 		gone(r.vhost, r)

@@ -1,6 +1,7 @@
 package warren
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"github.com/warrenmq/warren/channel"
 	"github.com/warrenmq/warren/exchange"
 	"github.com/warrenmq/warren/internal/pmap"
+	"github.com/warrenmq/warren/policy"
 	"github.com/warrenmq/warren/queue"
 	"github.com/warrenmq/warren/reply"
 	"github.com/warrenmq/warren/store/msgstore"
@@ -23,6 +25,11 @@ type vhost struct {
 	exchanges *exchange.Topology
 	queues    atomic.Pointer[pmap.Map[string, *exchange.Destination]]
 	replies   channel.Replies
+	// policies are stored under mu, and while policing is held, so that each change
+	// has reached the queues and exchanges before the next one. No other lock is
+	// held when policing is taken.
+	policies atomic.Pointer[policy.Set]
+	policing sync.Mutex
 
 	mu        sync.Mutex // guards changes of queues and what follows
 	exclusive map[uint64]map[*queue.Host]struct{}
@@ -40,6 +47,7 @@ type vhost struct {
 func newVHost(b *Broker, name string, id uint64) *vhost {
 	v := &vhost{name: name, id: id, b: b, exclusive: map[uint64]map[*queue.Host]struct{}{}, maxQueues: -1}
 	v.queues.Store(&pmap.Map[string, *exchange.Destination]{})
+	v.policies.Store(&policy.Set{})
 	v.exchanges = exchange.NewTopology(name, b.exchangeTypes, v.destination)
 	v.exchanges.Watch(watch{b, v})
 	return v
@@ -95,10 +103,17 @@ func (v *vhost) DeclareQueue(s queue.Spec) (h *queue.Host, created bool, err err
 	// The type's own code runs here, so no lock is held; a queue that lost the
 	// race for its name goes away unseen.
 	env, log := v.hostEnv(s, 0)
+	policies, known := v.policies.Load(), t.Capabilities().Policies
+	env.Policy = policies.ForQueue(s.Name, known).Definition()
 	if h, err = queue.NewHost(t, s, env); err != nil {
 		return nil, false, err
 	}
-	other, err := v.add(h, log)
+	other, err := v.add(h, log, policies)
+	for errors.Is(err, errPoliciesChanged) {
+		policies = v.policies.Load()
+		h.SetPolicy(policies.ForQueue(s.Name, known).Definition())
+		other, err = v.add(h, log, policies)
+	}
 	if other == h {
 		return h, true, nil
 	}
@@ -108,9 +123,13 @@ func (v *vhost) DeclareQueue(s queue.Spec) (h *queue.Host, created bool, err err
 	return other, false, err
 }
 
+// errPoliciesChanged says that a new queue obeys policies that are not those of now.
+var errPoliciesChanged = errors.New("the policies changed")
+
 // add makes a queue known by its name, unless there is another of that name,
-// which it gives then. log is the number of its log.
-func (v *vhost) add(h *queue.Host, log uint64) (*queue.Host, error) {
+// which it gives then. log is the number of its log, obeyed the policies of which it
+// has its own: who changes them later finds it.
+func (v *vhost) add(h *queue.Host, log uint64, obeyed *policy.Set) (*queue.Host, error) {
 	s := h.Spec()
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -122,6 +141,9 @@ func (v *vhost) add(h *queue.Host, log uint64) (*queue.Host, error) {
 	}
 	if err := v.checkQueueLimit(s.Name); err != nil {
 		return nil, err
+	}
+	if v.policies.Load() != obeyed {
+		return nil, errPoliciesChanged
 	}
 	if s.Durable && v.b.defs != nil {
 		// Before anybody can publish to it: what is in it must not be durable
@@ -194,6 +216,7 @@ func (v *vhost) delete() {
 	v.mu.Unlock()
 	deleteAll(all)
 	v.exchanges.Retire()
+	v.forgetPolicies()
 }
 
 // deleteAll deletes queues whatever is in them. One that is gone already is fine.

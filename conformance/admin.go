@@ -28,6 +28,10 @@ type Admin interface {
 	SetPolicy(vhost string, p Policy) error
 	// DeletePolicy deletes a policy.
 	DeletePolicy(vhost, name string) error
+	// SetOperatorPolicy is SetPolicy for the policies of operators.
+	SetOperatorPolicy(vhost string, p Policy) error
+	// DeleteOperatorPolicy is DeletePolicy for those.
+	DeleteOperatorPolicy(vhost, name string) error
 	// SetVHostLimit sets "max-queues" or "max-connections".
 	SetVHostLimit(vhost, limit string, n int) error
 	// CloseConnections closes all connections of a user.
@@ -104,14 +108,19 @@ func (s setup) do(a Admin) error {
 		return a.SetPermissions(s.kv["user"], s.vhost, s.permissions())
 	case "topic-permission":
 		return a.SetTopicPermissions(s.kv["user"], s.vhost, s.kv["exchange"], s.permissions())
-	case "policy":
+	case "policy", "operator-policy":
 		p, err := s.policy()
 		if err != nil {
 			return err
 		}
+		if s.verb == "operator-policy" {
+			return a.SetOperatorPolicy(s.vhost, p)
+		}
 		return a.SetPolicy(s.vhost, p)
 	case "delete-policy":
 		return a.DeletePolicy(s.vhost, s.name)
+	case "delete-operator-policy":
+		return a.DeleteOperatorPolicy(s.vhost, s.name)
 	case "vhost-limit":
 		n, err := strconv.Atoi(s.kv["value"])
 		if err != nil {
@@ -128,7 +137,7 @@ func (s setup) do(a Admin) error {
 // would outlive the scenario.
 func (s setup) undo() (setup, bool) {
 	switch s.verb {
-	case "vhost", "user", "policy":
+	case "vhost", "user", "policy", "operator-policy":
 		return setup{verb: "delete-" + s.verb, name: s.name, vhost: s.vhost}, true
 	}
 	return setup{}, false

@@ -2,8 +2,8 @@ package conformance_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"testing"
@@ -13,6 +13,7 @@ import (
 
 	"github.com/warrenmq/warren"
 	"github.com/warrenmq/warren/conformance"
+	"github.com/warrenmq/warren/policy"
 	"github.com/warrenmq/warren/store/badgerstore"
 )
 
@@ -146,10 +147,41 @@ func (a admin) CloseConnections(user string) error {
 	return nil
 }
 
-func (a admin) SetPolicy(_ string, p conformance.Policy) error {
-	return fmt.Errorf("set policy %s: %w", p.Name, errors.ErrUnsupported)
+func (a admin) SetPolicy(vhost string, p conformance.Policy) error {
+	return setPolicy(vhost, p, a.b.SetPolicy)
 }
 
-func (a admin) DeletePolicy(_, name string) error {
-	return fmt.Errorf("delete policy %s: %w", name, errors.ErrUnsupported)
+func (a admin) SetOperatorPolicy(vhost string, p conformance.Policy) error {
+	return setPolicy(vhost, p, a.b.SetOperatorPolicy)
+}
+
+func setPolicy(vhost string, p conformance.Policy, set func(string, warren.Policy) error) error {
+	object, err := json.Marshal(p.Definition)
+	if err != nil {
+		return err
+	}
+	definition, err := policy.ParseDefinition(object)
+	if err != nil {
+		return err
+	}
+	return set(vhost, warren.Policy{
+		Name: p.Name, Pattern: p.Pattern, ApplyTo: policy.ApplyTo(p.ApplyTo), Priority: p.Priority, Definition: definition,
+	})
+}
+
+func (a admin) DeletePolicy(vhost, name string) error {
+	return cleared(a.b.ClearPolicy(vhost, name))
+}
+
+func (a admin) DeleteOperatorPolicy(vhost, name string) error {
+	return cleared(a.b.ClearOperatorPolicy(vhost, name))
+}
+
+// cleared takes it for no error that there was no policy: a scenario that deleted it,
+// or its virtual host, is cleared up after all the same.
+func cleared(err error) error {
+	if errors.Is(err, warren.ErrNoPolicy) || errors.Is(err, warren.ErrNoVHost) {
+		return nil
+	}
+	return err
 }

@@ -60,14 +60,28 @@ func (m *ManagementAPI) SetTopicPermissions(user, vhost, exchange string, p Perm
 
 // SetPolicy implements Admin.
 func (m *ManagementAPI) SetPolicy(vhost string, p Policy) error {
+	return m.putPolicy("policies", vhost, p)
+}
+
+func (m *ManagementAPI) putPolicy(kind, vhost string, p Policy) error {
 	return m.put(map[string]any{
 		"pattern": p.Pattern, "definition": p.Definition, "priority": p.Priority, "apply-to": p.ApplyTo,
-	}, "policies", vhost, p.Name)
+	}, kind, vhost, p.Name)
 }
 
 // DeletePolicy implements Admin.
 func (m *ManagementAPI) DeletePolicy(vhost, name string) error {
 	return m.delete("policies", vhost, name)
+}
+
+// SetOperatorPolicy implements Admin.
+func (m *ManagementAPI) SetOperatorPolicy(vhost string, p Policy) error {
+	return m.putPolicy("operator-policies", vhost, p)
+}
+
+// DeleteOperatorPolicy implements Admin.
+func (m *ManagementAPI) DeleteOperatorPolicy(vhost, name string) error {
+	return m.delete("operator-policies", vhost, name)
 }
 
 // SetVHostLimit implements Admin.

@@ -43,7 +43,11 @@ func TestManagementAPI(t *testing.T) {
 		`u:p PUT /api/policies/%2F/n {"apply-to":"all","definition":{"a":1},"pattern":"p","priority":2}`: func() error {
 			return m.SetPolicy("/", Policy{"n", "p", "all", 2, map[string]any{"a": 1}})
 		},
-		`u:p DELETE /api/policies/%2F/n null`:                func() error { return m.DeletePolicy("/", "n") },
+		`u:p DELETE /api/policies/%2F/n null`: func() error { return m.DeletePolicy("/", "n") },
+		`u:p PUT /api/operator-policies/%2F/n {"apply-to":"queues","definition":{"a":1},"pattern":"p","priority":0}`: func() error {
+			return m.SetOperatorPolicy("/", Policy{"n", "p", "queues", 0, map[string]any{"a": 1}})
+		},
+		`u:p DELETE /api/operator-policies/%2F/n null`:       func() error { return m.DeleteOperatorPolicy("/", "n") },
 		`u:p PUT /api/vhost-limits/v/max-queues {"value":1}`: func() error { return m.SetVHostLimit("v", "max-queues", 1) },
 		`u:p DELETE /api/connections/username/x null`:        func() error { return m.CloseConnections("x") },
 	} {

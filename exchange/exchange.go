@@ -15,9 +15,12 @@ type Exchange struct {
 	spec      Spec
 	typ       Type
 	byKey     bool
-	alternate string
-	self      *Destination
-	router    atomic.Pointer[Router]
+	alternate string // of its arguments; named if it is among them, empty or not
+	named     bool
+	// byPolicy is the alternate exchange that its policy names; nil without one.
+	byPolicy atomic.Pointer[string]
+	self     *Destination
+	router   atomic.Pointer[Router]
 
 	// out are the bindings of which it is the source. The topology's mutex
 	// guards it.
@@ -26,23 +29,23 @@ type Exchange struct {
 
 func newExchange(spec Spec, typ Type) *Exchange {
 	x := &Exchange{
-		spec:      spec,
-		typ:       typ,
-		byKey:     typ.RoutesByKey(spec),
-		alternate: alternateOf(spec.Arguments),
-		out:       make(map[bindingID]*binding),
+		spec:  spec,
+		typ:   typ,
+		byKey: typ.RoutesByKey(spec),
+		out:   make(map[bindingID]*binding),
 	}
+	x.alternate, x.named = alternateOf(spec.Arguments)
 	x.self = &Destination{Kind: KindExchange, Name: spec.Name, Target: x}
 	x.setRouter(typ.New(spec))
 	return x
 }
 
-// alternateOf gives "" if there is no alternate exchange: to name the default
-// exchange as one is to name none, see Route.
-func alternateOf(args message.Table) string {
-	v, _ := args.Get(argAlternate)
-	name, _ := v.(string)
-	return name
+// alternateOf gives the alternate exchange that arguments name, and whether they name
+// one. To name the default exchange is to name none, see Route.
+func alternateOf(args message.Table) (name string, named bool) {
+	v, named := args.Get(argAlternate)
+	name, _ = v.(string)
+	return name, named
 }
 
 func (x *Exchange) setRouter(r Router) { x.router.Store(&r) }
@@ -59,9 +62,30 @@ func (x *Exchange) Type() Type { return x.typ }
 // Internal reports whether clients may not publish to it.
 func (x *Exchange) Internal() bool { return x.spec.Internal }
 
-// AlternateExchange is the name of the exchange that takes what this one
-// cannot route, or "". There need not be an exchange of that name.
-func (x *Exchange) AlternateExchange() string { return x.alternate }
+// AlternateExchange is the name of the exchange that takes what this one cannot route,
+// or "": that of its arguments, or else that of its policy (contract 04 §7). There need
+// not be an exchange of that name.
+func (x *Exchange) AlternateExchange() string {
+	if x.named {
+		return x.alternate
+	}
+	if p := x.byPolicy.Load(); p != nil {
+		return *p
+	}
+	return ""
+}
+
+// obey takes over what its policy names as its alternate exchange, and reports whether
+// that changes its routes.
+func (x *Exchange) obey(policy Policy) bool {
+	before := x.AlternateExchange()
+	if name := policy(x.spec.Name); name != "" {
+		x.byPolicy.Store(&name)
+	} else {
+		x.byPolicy.Store(nil)
+	}
+	return x.AlternateExchange() != before
+}
 
 // Destination is the exchange as the destination of bindings.
 func (x *Exchange) Destination() *Destination { return x.self }

@@ -34,8 +34,8 @@ func (t *Topology) Route(x *Exchange, m *Subject, to []*Destination) (queues []*
 		to = x.route(m, to)
 		if len(to) > from {
 			to = m.visit(to, from)
-		} else if x.alternate != "" {
-			if alternate, ok := t.Lookup(x.alternate); ok {
+		} else if name := x.AlternateExchange(); name != "" {
+			if alternate, ok := t.Lookup(name); ok {
 				m.seen.add(alternate)
 			}
 		}

@@ -24,6 +24,8 @@ type Topology struct {
 	watcher Watcher // nil if nobody watches; guarded by mu
 
 	mu sync.Mutex // guards what follows and each exchange's out, and serialises changes
+	// policy gives the alternate exchanges of new exchanges; nil gives none.
+	policy Policy
 	// in are the bindings by destination, in no particular order. A binding
 	// knows its place.
 	in map[*Destination][]*binding
@@ -58,6 +60,11 @@ type Watcher interface {
 	// bindings, and with exchanges that go because they were the last.
 	Changed()
 }
+
+// Policy gives the name of the alternate exchange that a policy has for the exchange of
+// a name, "" if there is none. It is called with the topology locked: it must neither
+// block nor call it.
+type Policy func(exchange string) (alternate string)
 
 // NewTopology makes the topology of a virtual host with the exchanges that are
 // there from the start (contract 04 §1). queue gives the queue of that name as
@@ -97,6 +104,24 @@ func (t *Topology) Watch(w Watcher) {
 	t.mu.Lock()
 	t.watcher = w
 	t.mu.Unlock()
+}
+
+// SetPolicy gives all exchanges the alternate exchanges that p names, and so those to
+// come. An argument of the declare goes before it. What is routed after the return goes
+// by it.
+func (t *Topology) SetPolicy(p Policy) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.policy = p
+	changed := false
+	for _, x := range t.exchanges.Load().All() {
+		if x.obey(p) {
+			changed = true
+		}
+	}
+	if changed {
+		t.Touch()
+	}
 }
 
 // Retire tells the watcher that all bindings and exchanges are gone, and lets it
@@ -195,6 +220,9 @@ func (t *Topology) addUnlessThere(x *Exchange) *Exchange {
 	all := *t.exchanges.Load()
 	if there, ok := all.Get(x.spec.Name); ok {
 		return there
+	}
+	if t.policy != nil {
+		x.obey(t.policy)
 	}
 	all = all.Set(x.spec.Name, x)
 	t.exchanges.Store(&all)

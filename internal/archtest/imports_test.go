@@ -39,6 +39,7 @@ var mayImport = map[string][]string{
 	"intercept":      {"message", "reply"},
 	"store/msgstore": {"store", "message"},
 
+	"policy":   {"message"},
 	"exchange": {"message", "reply", "store", "limiter"},
 	"queue":    {"message", "reply", "store", "limiter"},
 
@@ -51,7 +52,7 @@ var mayImport = map[string][]string{
 	// The facade wires everything, but links neither a disk nor HTTP.
 	".": {
 		"transport", "connection", "channel", "intercept", "exchange", "queue", "confirm", "limiter",
-		"auth", "wire", "store", "store/msgstore", "message", "reply",
+		"auth", "policy", "wire", "store", "store/msgstore", "message", "reply",
 	},
 
 	// What stands beside or above the broker. Examples use it as anybody would;
@@ -80,7 +81,7 @@ const utilities = "internal/"
 // pure packages decide and compute; only the packages around them talk to
 // sockets and files.
 var (
-	pure         = []string{"message", "reply", "limiter", "confirm", "intercept", "exchange", "queue", "channel", "auth"}
+	pure         = []string{"message", "reply", "limiter", "confirm", "intercept", "exchange", "queue", "channel", "auth", "policy"}
 	noneOfPure   = []string{"net/http", "os", "os/exec", "os/signal", "syscall"}
 	testsOnly    = []string{"github.com/stretchr/testify", "go.uber.org/goleak"}
 	amqp091      = "github.com/rabbitmq/amqp091-go"
