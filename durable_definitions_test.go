@@ -79,6 +79,15 @@ func defineAll(t *testing.T, b *warren.Broker) {
 		require.NoError(t, ch.BindExchange(ctx, "x-all", "x-topic", "a.#", bArgs...))
 		require.NoError(t, ch.BindExchange(ctx, "x-topic", "x-all", "b"))
 		require.NoError(t, ch.BindExchange(ctx, long, long, "to itself"))
+		p := warren.Policy{Name: long + "/policy", Pattern: "^q", Priority: -3, Definition: warren.Table{
+			{Name: "max-length", Value: 7}, {Name: "dead-letter-exchange", Value: long}, {Name: "message-ttl", Value: int64(1) << 62},
+			{Name: "ha-mode", Value: "nodes"}, {Name: "ha-params", Value: []any{"a", "b"}},
+		}}
+		require.NoError(t, b.SetPolicy(name, p))
+		p.Name, p.ApplyTo, p.Pattern = "", warren.ApplyToExchanges, `x-(topic|\xff)`
+		require.NoError(t, b.SetPolicy(name, p))
+		require.NoError(t, b.SetOperatorPolicy(name, warren.Policy{Name: "", ApplyTo: warren.ApplyToQueues,
+			Definition: warren.Table{{Name: "max-length", Value: uint8(5)}}}))
 	}
 	users := b.Auth()
 	require.NoError(t, users.AddUser("alice", "secret", "management", "own tag \xff"))

@@ -88,6 +88,7 @@ type world struct {
 	Users       []userSeen
 	Permissions []warren.Permission
 	Topics      []warren.TopicPermission
+	Policies    map[string][2][]warren.Policy // of users and of operators
 }
 
 type userSeen struct {
@@ -104,12 +105,13 @@ func definitionsOf(t testing.TB, b *warren.Broker) world {
 	w := world{
 		VHosts: b.VHosts(), Queues: map[string][]warren.QueueInfo{}, Exchanges: map[string][]warren.ExchangeInfo{},
 		Bindings: map[string][]warren.BindingInfo{}, Permissions: b.Auth().ListPermissions(), Topics: b.Auth().ListTopicPermissions(),
+		Policies: map[string][2][]warren.Policy{},
 	}
 	for _, v := range w.VHosts {
 		qs, err := b.Queues(v)
 		require.NoError(t, err)
 		for _, q := range qs {
-			w.Queues[v] = append(w.Queues[v], warren.QueueInfo{Spec: q.Spec})
+			w.Queues[v] = append(w.Queues[v], warren.QueueInfo{Spec: q.Spec, PolicyInfo: q.PolicyInfo})
 		}
 		for i := range w.Queues[v] {
 			tidy(&w.Queues[v][i].Arguments)
@@ -124,6 +126,13 @@ func definitionsOf(t testing.TB, b *warren.Broker) world {
 		require.NoError(t, err)
 		for i := range w.Bindings[v] {
 			tidy(&w.Bindings[v][i].Arguments)
+		}
+		users, err := b.Policies(v)
+		require.NoError(t, err)
+		operators, err := b.OperatorPolicies(v)
+		require.NoError(t, err)
+		if len(users)+len(operators) > 0 {
+			w.Policies[v] = [2][]warren.Policy{users, operators}
 		}
 	}
 	for _, u := range b.Auth().Users() {
