@@ -2,6 +2,7 @@ package warren_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -183,5 +184,98 @@ func TestWithoutAConsumerTimeoutNothingHasToBeSettled(t *testing.T) {
 		require.NoError(t, err)
 		time.Sleep(48 * time.Hour)
 		require.Empty(t, closed)
+	})
+}
+
+// A queue's own timeout goes before the broker's, and the lower one of argument and
+// policy counts (RabbitMQ 3.12).
+func TestAQueueHasAConsumerTimeoutOfItsOwn(t *testing.T) {
+	arg := func(v any) warren.QueueOption { return warren.Arg("x-consumer-timeout", v) }
+	for name, c := range map[string]struct {
+		global       time.Duration
+		arg, policy  any
+		want, within time.Duration
+	}{
+		"a longer argument":             {0, 3_600_000, nil, time.Hour, 2 * time.Minute},
+		"a shorter argument":            {0, 60_000, nil, time.Minute, 2 * time.Second},
+		"an argument alone":             {-1, int64(60_000), nil, time.Minute, 2 * time.Second},
+		"a policy":                      {0, nil, 60_000, time.Minute, 2 * time.Second},
+		"the lower policy":              {0, 120_000, 60_000, time.Minute, 2 * time.Second},
+		"the lower argument":            {0, 60_000, 120_000, time.Minute, 2 * time.Second},
+		"at once":                       {0, 0, nil, 0, 2 * time.Millisecond},
+		"an argument that is no number": {time.Minute, "60000", nil, time.Minute, 2 * time.Second},
+		"a negative argument":           {time.Minute, -5, nil, time.Minute, 2 * time.Second},
+		"days":                          {0, 86_400_000 * 3, nil, 72 * time.Hour, 2 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withTimeout(t, warren.Options{ConsumerTimeout: c.global}, func(t *testing.T, b *warren.Broker) {
+				ch, err := b.Channel(t.Context())
+				require.NoError(t, err)
+				var o []warren.QueueOption
+				if c.arg != nil {
+					o = append(o, arg(c.arg))
+				}
+				if c.policy != nil {
+					require.NoError(t, b.SetPolicy("/", define("p", "own", "consumer-timeout", c.policy)))
+				}
+				_, err = ch.DeclareQueue(t.Context(), "own", o...)
+				require.NoError(t, err)
+				require.NoError(t, ch.PublishConfirmed(t.Context(), "", "own", warren.Message{}))
+				_, _, err = ch.Get(t.Context(), "own")
+				require.NoError(t, err)
+				begin := time.Now()
+				<-ch.Done()
+				require.ErrorContains(t, ch.Err(), fmt.Sprintf("Timeout value used: %d ms.", c.want.Milliseconds()))
+				require.WithinRange(t, time.Now(), begin.Add(c.want), begin.Add(c.want+c.within))
+			})
+		})
+	}
+}
+
+func TestAConsumerTimeoutByPolicyIsForWhatWasDeliveredBefore(t *testing.T) {
+	withTimeout(t, warren.Options{ConsumerTimeout: -1}, func(t *testing.T, b *warren.Broker) {
+		ch, err := b.Channel(t.Context())
+		require.NoError(t, err)
+		_, _, err = ch.Get(t.Context(), "q")
+		require.NoError(t, err)
+		time.Sleep(3 * time.Hour)
+		p := define("p", "q", "consumer-timeout", 4*3_600_000)
+		require.NoError(t, b.SetPolicy("/", p))
+		begin := time.Now()
+		time.Sleep(30 * time.Minute)
+		require.NoError(t, b.ClearPolicy("/", "p"))
+		time.Sleep(3 * time.Hour)
+		require.NoError(t, ch.Err())
+		require.NoError(t, b.SetPolicy("/", p))
+		<-ch.Done()
+		require.WithinRange(t, time.Now(), begin, begin.Add(3*time.Hour+32*time.Minute))
+	})
+}
+
+// The oldest delivery is looked at: one of an impatient queue is due when those before
+// it are settled.
+func TestDeliveriesOfQueuesWithSeveralTimeouts(t *testing.T) {
+	withTimeout(t, warren.Options{}, func(t *testing.T, b *warren.Broker) {
+		ch, err := b.Channel(t.Context())
+		require.NoError(t, err)
+		_, err = ch.DeclareQueue(t.Context(), "impatient", warren.Arg("x-consumer-timeout", 10_000))
+		require.NoError(t, err)
+		require.NoError(t, ch.PublishConfirmed(t.Context(), "", "impatient", warren.Message{}))
+		first, _, err := ch.Get(t.Context(), "q")
+		require.NoError(t, err)
+		_, _, err = ch.Get(t.Context(), "impatient")
+		require.NoError(t, err)
+		for range 120 { // deliveries and settlements behind it, for a long time
+			time.Sleep(14 * time.Second)
+			d, _, err := ch.Get(t.Context(), "q")
+			require.NoError(t, err)
+			require.NoError(t, d.Nack(true))
+		}
+		require.NoError(t, ch.Err())
+		require.NoError(t, first.Ack())
+		begin := time.Now()
+		<-ch.Done()
+		require.ErrorContains(t, ch.Err(), "Timeout value used: 10000 ms.")
+		require.WithinRange(t, time.Now(), begin, begin.Add(time.Minute))
 	})
 }

@@ -53,7 +53,11 @@ type Options struct {
 	// ConsumerTimeout is how long a delivery may stay unsettled: 30 min if 0, without
 	// end if negative. After that, or up to a thirtieth of it later, its channel is
 	// closed with PRECONDITION_FAILED (406), a Channel of the program too, and what it
-	// holds returns to its queues. Below 30 ms it is checked every millisecond.
+	// holds returns to its queues. Below 30 ms it is checked every millisecond, above
+	// half an hour every minute. A queue's own timeout goes before it, longer or not:
+	// the lower one of the argument x-consumer-timeout and of the policy key
+	// consumer-timeout, in milliseconds (as in RabbitMQ 3.12). It is looked at when a
+	// delivery of that queue is the channel's oldest.
 	ConsumerTimeout time.Duration
 	// MemoryLimit is how many octets of the program's heap may be in use before
 	// MemoryAlarm is set: the whole program's, garbage not counted, looked at every

@@ -71,7 +71,7 @@ type Out interface {
 	Cancelled(consumerTag string)
 	// ConfirmsReady says that Confirms has something to drain.
 	ConfirmsReady()
-	// TimedOut says that a delivery was not settled within Config.ConsumerTimeout: the
+	// TimedOut says that a delivery was not settled in time, see Config.ConsumerTimeout: the
 	// channel's owner closes it with that refusal. The consumer is the one that has
 	// the delivery, empty if it is gone or if it was a basic.get. TimedOut is called
 	// once, by a timer's goroutine that holds no lock; it may call Close.

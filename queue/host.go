@@ -2,6 +2,7 @@ package queue
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/warrenmq/warren/message"
@@ -91,6 +92,9 @@ type Host struct {
 	spec Spec
 	caps Capabilities
 	env  HostEnv
+	// patience is how long its deliveries may stay unsettled, in milliseconds;
+	// negative if the queue does not say.
+	patience atomic.Int64
 
 	mu      sync.Mutex
 	in      *Batch
@@ -142,6 +146,7 @@ func NewHost(t Type, s Spec, env HostEnv) (*Host, error) {
 	h := &Host{
 		spec: s, caps: t.Capabilities(), env: env, q: q,
 	}
+	h.patience.Store(patienceOf(s, env.Policy))
 	if env.Log != nil {
 		h.answers.late = map[message.PublishRef]struct{}{}
 		h.recovering = true

@@ -139,21 +139,6 @@ func (h *Host) getter(noAck bool, got func(GetReply), done chan<- struct{}) cont
 	}
 }
 
-// SetPolicy gives the queue another effective policy definition, in place of that of
-// HostEnv. It keeps its place in the order of what is posted, and does not wait: what
-// is asked of the queue after SetPolicy's return comes after it. A queue that is gone
-// ignores it. The table must not be changed afterwards.
-func (h *Host) SetPolicy(p message.Table) {
-	b := NewBatch()
-	b.control(func(gone bool) {
-		if !gone {
-			h.q.Event(Event{Kind: PolicyChanged, Policy: p}, &h.work.out)
-			h.apply()
-		}
-	})
-	h.Post(b)
-}
-
 // Purge drops the ready messages and gives their number.
 func (h *Host) Purge() (n int, err error) {
 	err = ErrGone
