@@ -311,7 +311,7 @@ func (q *classic) Settle(in []Settle, out *Actions) {
 		}
 	}
 	if requeued {
-		q.dropOver(out)
+		q.dropReturned(out)
 	}
 	q.pump(out)
 }

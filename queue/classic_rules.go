@@ -31,9 +31,10 @@ type rules struct {
 	// how often it may come back.
 	counts bool
 	limit  int64
-	// latestFirst says that of what is dropped at once the latest becomes a dead letter
+	// lateDrop says that what is too much is dropped when consumers have got what they
+	// can take, and that of what is dropped at once the latest becomes a dead letter
 	// first.
-	latestFirst bool
+	lateDrop bool
 	// sure says that a dead letter stays until the queues it goes to have it.
 	sure bool
 	// toTail says that what a client requeues goes to the end of the queue.
@@ -237,6 +238,14 @@ func (q *classic) dropOver(out *Actions) {
 	}
 }
 
+// dropReturned is dropOver after something has come back.
+func (q *classic) dropReturned(out *Actions) {
+	if q.rules.lateDrop && q.rules.limited {
+		q.handOut(out)
+	}
+	q.dropOver(out)
+}
+
 // shorten drops from the head what is too much.
 func (q *classic) shorten(out *Actions) {
 	before := len(out.DeadLetter)
@@ -244,7 +253,7 @@ func (q *classic) shorten(out *Actions) {
 		seq, s := q.head()
 		q.lay(seq, s, MaxLen, nil, out)
 	}
-	if q.rules.latestFirst {
+	if q.rules.lateDrop {
 		slices.Reverse(out.DeadLetter[before:])
 	}
 }

@@ -23,9 +23,9 @@ type consumers struct {
 	// one is followed by the one that has waited longest, and who holds something is
 	// there.
 	fifo bool
-	// holding are the consumers that are gone and still hold something, of which they
-	// hold so much; fetched is how much was taken with basic.get and not settled.
-	holding map[message.ConsumerID]int
+	// holding are consumers that are gone and still hold something; fetched is how much
+	// was taken with basic.get and not settled.
+	holding map[message.ConsumerID]*bygone
 	fetched int
 	single  bool   // there is a single active consumer
 	active  *taker // which it is; nil if there is none, and without single
@@ -71,6 +71,9 @@ func (c *consumers) add(spec Consumer) error {
 	t.ring.members++
 	c.byID[spec.ID] = t
 	c.exclusive = spec.Exclusive
+	if len(c.holding) > 0 {
+		c.inherit(t)
+	}
 	t.join()
 	return nil
 }
@@ -111,10 +114,7 @@ func (c *consumers) remove(id message.ConsumerID) *taker {
 		c.active = nil
 	}
 	if c.fifo && t.held > 0 {
-		if c.holding == nil {
-			c.holding = map[message.ConsumerID]int{}
-		}
-		c.holding[id] = t.held
+		c.keep(t)
 	}
 	c.exclusive = false
 	return t
@@ -150,7 +150,12 @@ func (c *consumers) counted() int {
 	if c.single {
 		n = min(n, 1)
 	}
-	return n + len(c.holding) + c.fetched
+	for _, g := range c.holding {
+		if g.heir == nil {
+			n++
+		}
+	}
+	return n + c.fetched
 }
 
 // front gives the consumer whose turn it is, or nil.
@@ -219,10 +224,56 @@ func (c *consumers) returned(id message.ConsumerID) {
 
 // letGo notes that a delivery was settled of a consumer that is gone.
 func (c *consumers) letGo(id message.ConsumerID) {
-	if n := c.holding[id]; n > 1 {
-		c.holding[id] = n - 1
-	} else {
+	g := c.holding[id]
+	if g == nil {
+		return
+	}
+	if g.held--; g.held == 0 {
 		delete(c.holding, id)
+	}
+	if h := g.heir; h != nil {
+		h.held--
+		if !h.gated {
+			h.join()
+		}
+	}
+}
+
+// bygone is a consumer that is gone and still holds something.
+type bygone struct {
+	place any
+	tag   string
+	held  int
+	// heir is the consumer that came after it with the same tag on the same channel: to
+	// a quorum queue it is the same one, and holds what this one does.
+	heir *taker
+}
+
+// keep notes that a consumer that goes holds something.
+func (c *consumers) keep(t *taker) {
+	held := t.held
+	for _, g := range c.holding {
+		if g.heir == t {
+			g.heir = nil
+			held -= g.held
+		}
+	}
+	if held == 0 {
+		return
+	}
+	if c.holding == nil {
+		c.holding = map[message.ConsumerID]*bygone{}
+	}
+	c.holding[t.ID] = &bygone{place: t.Place, tag: t.Tag, held: held}
+}
+
+// inherit lets a new consumer hold what those of its name before it do.
+func (c *consumers) inherit(t *taker) {
+	for _, g := range c.holding {
+		if g.heir == nil && g.place == t.Place && g.tag == t.Tag {
+			g.heir = t
+			t.held += g.held
+		}
 	}
 }
 

@@ -57,6 +57,7 @@ func (q *classic) comeBack(e *Settle, s slot, out *Actions) {
 	}
 	if q.rules.toTail && e.Outcome == Requeue {
 		q.move(e.ID, s, e.Atom, out)
+		q.dropReturned(out) // each on its own
 		return
 	}
 	q.giveBack(e.ID, s)

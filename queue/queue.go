@@ -175,6 +175,8 @@ type Consumer struct {
 	Arguments message.Table
 	// Gate limits it together with others; nil does not.
 	Gate Gate
+	// Place is the same for the consumers of one channel; see OrderedSink.
+	Place any
 }
 
 // Gate is a limit that several consumers share: the room in their connection's

@@ -41,7 +41,7 @@ func quorumRules(s Spec, policy message.Table, byDefault int) rules {
 		idle:      -1,
 		maxLength: lower("max-length", noLength),
 		maxBytes:  lower("max-length-bytes", noLength),
-		counts:    true, latestFirst: true,
+		counts:    true, lateDrop: true,
 	}
 	if n, ok := message.Int(fromPolicy("expires")); ok {
 		r.idle = min(n, longest)

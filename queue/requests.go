@@ -31,6 +31,9 @@ func (h *Host) Consume(c Consumer, sink Sink, attach func(message.ConsumerID), o
 	h.do(func() {
 		h.ids++
 		c.ID = message.ConsumerID(h.ids)
+		if s, ok := sink.(OrderedSink); ok {
+			c.Place = s.Place()
+		}
 		attach(c.ID)
 		if err = h.q.Consume(c, &h.work.out); err == nil {
 			if h.consumers == nil {
