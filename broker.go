@@ -89,7 +89,7 @@ func New(o Options) (*Broker, error) {
 	if b.exchangeTypes, err = exchange.NewTypes(o.ExchangeTypes...); err != nil {
 		return nil, fmt.Errorf("warren: Options.ExchangeTypes: %w", err)
 	}
-	if b.queueTypes, err = queue.NewTypes(append([]queue.Type{queue.Classic()}, o.QueueTypes...)...); err != nil {
+	if b.queueTypes, err = queue.NewTypes(append(o.builtInQueues(), o.QueueTypes...)...); err != nil {
 		return nil, fmt.Errorf("warren: Options.QueueTypes: %w", err)
 	}
 	interceptors, err := intercept.NewSet(o.Logger, o.Interceptors...)

@@ -91,6 +91,14 @@ type Options struct {
 	// NoDefaultUser leaves out the user guest. Clients can then come in only as users
 	// whom the program adds with Broker.Auth.
 	NoDefaultUser bool
+	// DefaultDeliveryLimit is how often a message may come back to a quorum queue that
+	// has no x-delivery-limit, before it is dead-lettered with the reason delivery_limit,
+	// or dropped. 0 is without limit, as in RabbitMQ 3.10.
+	DefaultDeliveryLimit int
+	// ClassicDeliveryLimit has classic queues take x-delivery-limit and obey
+	// DefaultDeliveryLimit as quorum queues do. RabbitMQ refuses the argument for them,
+	// and so does a broker without this option.
+	ClassicDeliveryLimit bool
 }
 
 // RabbitMQ's defaults and limits (contract 02 §3, 03 §11).
@@ -137,11 +145,22 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("warren: Options.MemoryLimit is %d, below 0", o.MemoryLimit)
 	case o.FreeDiskLimit < 0:
 		return o, fmt.Errorf("warren: Options.FreeDiskLimit is %d, below 0", o.FreeDiskLimit)
+	case o.DefaultDeliveryLimit < 0:
+		return o, fmt.Errorf("warren: Options.DefaultDeliveryLimit is %d, below 0", o.DefaultDeliveryLimit)
 	case o.QueueMemory.Messages < 0 || o.QueueMemory.Octets < 0:
 		return o, fmt.Errorf("warren: Options.QueueMemory is %+v, below 0", o.QueueMemory)
 	}
 	o.Heartbeat = max(o.Heartbeat, 0)
 	return o, nil
+}
+
+// builtInQueues are the queue types of every broker.
+func (o Options) builtInQueues() []queue.Type {
+	limit := queue.DeliveryLimit(o.DefaultDeliveryLimit)
+	if o.ClassicDeliveryLimit {
+		return []queue.Type{queue.Classic(limit), queue.Quorum(limit)}
+	}
+	return []queue.Type{queue.Classic(), queue.Quorum(limit)}
 }
 
 func setDefault[T comparable](v *T, def T) {

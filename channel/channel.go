@@ -279,7 +279,7 @@ func (ch *Channel) CloseBecause(why reply.Reason) {
 	for _, active := range []bool{false, true} {
 		for _, c := range consumers {
 			if c.active.Load() == active {
-				c.host.Cancel(c.id)
+				c.host.CancelEnded(c.id)
 			}
 		}
 	}
@@ -289,7 +289,7 @@ func (ch *Channel) CloseBecause(why reply.Reason) {
 	ch.mu.Lock()
 	entries := ch.unacked.takeAll(nil)
 	ch.mu.Unlock()
-	ch.settle(entries, queue.Requeue, nil)
+	ch.settle(entries, queue.Return, nil)
 	ch.flush()
 	if ch.watcher != nil {
 		ch.watcher.ChannelClosed(ch, why)

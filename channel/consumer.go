@@ -109,7 +109,7 @@ func (c *consumer) giveBack(ds []queue.Delivery) {
 	}
 	b := queue.NewBatch()
 	for i := range ds {
-		b.Settle(queue.Settle{ID: ds[i].ID, Consumer: c.id, Outcome: queue.Requeue})
+		b.Settle(queue.Settle{ID: ds[i].ID, Consumer: c.id, Outcome: queue.Return})
 	}
 	c.host.PostLater(b)
 }
@@ -332,7 +332,7 @@ func (ch *Channel) CancelAndRequeue(tag string) error {
 	ch.mu.Lock()
 	entries := ch.unacked.takeConsumer(c.host, c.id, ch.settled[:0])
 	ch.mu.Unlock()
-	ch.settle(entries, queue.Requeue, nil)
+	ch.settle(entries, queue.Return, nil)
 	ch.keepScratch(entries)
 	ch.flush()
 	return nil

@@ -293,7 +293,10 @@ func (ch *Channel) DeleteQueue(q string, ifUnused, ifEmpty bool, ok func(n int))
 		return err
 	}
 	err = h.Delete(m.IfUnused, m.IfEmpty, ok)
+	var refused *reply.Error
 	switch {
+	case errors.As(err, &refused):
+		return err // by the queue's type
 	case errors.Is(err, queue.ErrGone):
 		return ch.deletedBefore(name, ok)
 	case errors.Is(err, queue.ErrInUse):

@@ -142,6 +142,20 @@ func (t Table) Sorted() Table {
 	return s
 }
 
+// With gives the table with a field set: the first one of that name, or a new one.
+// The fields are sorted by name, as RabbitMQ does it to a table that it sets a field
+// of. t is not changed.
+func (t Table) With(name string, value any) Table {
+	s := slices.Clone(t)
+	f := Field{Name: name, Value: value}
+	if i := slices.IndexFunc(s, func(f Field) bool { return f.Name == name }); i >= 0 {
+		s[i] = f
+	} else {
+		s = append(s, f)
+	}
+	return s.Sorted()
+}
+
 // Clone gives a copy that shares nothing that can change with t. Values must
 // not contain themselves.
 func (t Table) Clone() Table {

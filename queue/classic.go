@@ -9,23 +9,24 @@ import (
 
 // Classic is RabbitMQ's classic queue (contract 05): first in, first out,
 // requeued messages at their original position, consumers served in turn.
-func Classic() Type { return classicType{} }
+func Classic(options ...Option) Type { return classicType{optionsOf(options)} }
 
-type classicType struct{}
+type classicType struct{ options typeOptions }
 
-func (classicType) Name() string               { return "classic" }
-func (classicType) Capabilities() Capabilities { return classicCapabilities() }
+func (classicType) Name() string { return "classic" }
 
-func (classicType) Open(s Spec, env Env) (Queue, error) {
-	q := &classic{autoDelete: s.AutoDelete, durable: s.Durable && env.Stored, paging: env.Stored}
-	q.arguments = s.Arguments
-	q.rules = rulesOf(s, env.Policy)
-	q.watch = watch{clock: env.Now, fresh: none}
-	if q.watch.clock == nil {
-		q.watch.clock = time.Now
+func (t classicType) Capabilities() Capabilities {
+	caps := classicCapabilities()
+	if t.options.limited {
+		caps.Arguments = append(caps.Arguments, argDeliveryLimit)
+		caps.Policies = append(caps.Policies, policyDeliveryLimit)
 	}
-	q.memory.max = env.Memory.orDefault()
-	q.consumers.single = SingleActive(s)
+	return caps
+}
+
+func (t classicType) Open(s Spec, env Env) (Queue, error) {
+	q := &classic{}
+	q.open(s, env, t.rules)
 	if v, ok := s.Arguments.Get(argMaxPriority); ok {
 		highest, _ := message.Int(v)
 		q.levels = &levels{max: uint8(highest)}
@@ -33,14 +34,39 @@ func (classicType) Open(s Spec, env Env) (Queue, error) {
 	return q, nil
 }
 
-// classic is the state of one classic queue.
+// rules merges the arguments of a queue with a policy.
+func (t classicType) rules(s Spec, policy message.Table) rules {
+	r := rulesOf(s, policy)
+	if t.options.limited {
+		if limit, ok := deliveryLimit(s, policy, t.options.deliveryLimit); ok {
+			r.limitDeliveries(limit)
+		}
+	}
+	return r
+}
+
+// open makes what every queue has. merge gives the rules of its arguments and a policy.
+func (q *classic) open(s Spec, env Env, merge func(Spec, message.Table) rules) {
+	q.arguments, q.merge = s.Arguments, merge
+	q.rules = merge(s, env.Policy)
+	q.autoDelete, q.durable, q.paging = s.AutoDelete, s.Durable && env.Stored, env.Stored
+	q.watch = watch{clock: env.Now, fresh: none}
+	if q.watch.clock == nil {
+		q.watch.clock = time.Now
+	}
+	q.memory.max = env.Memory.orDefault()
+	q.consumers.single = SingleActive(s)
+}
+
+// classic is the state of one classic queue, and the core of others.
 type classic struct {
 	autoDelete bool
 	// durable says that persistent messages go to the store, paging that bodies
 	// may leave memory for it.
 	durable, paging bool
-	// arguments are those of the declare, to be merged with another policy.
+	// arguments are those of the declare, and merge merges them with another policy.
 	arguments message.Table
+	merge     func(Spec, message.Table) rules
 
 	positions
 	consumers consumers
@@ -51,6 +77,11 @@ type classic struct {
 	watch  watch
 	rules  rules
 	grave  grave
+	// doomed are recovered messages that came back too often, until RecoverDone.
+	doomed []uint64
+	// letters are dead letters that stay until others have them; nil in a queue that
+	// lets them go.
+	letters *letterbox
 }
 
 type pendingGet struct {
@@ -74,29 +105,33 @@ func (q *classic) Enqueue(in []Publish, out *Actions) {
 		if !durable && p.Ref.Wanted() {
 			out.Confirm = append(out.Confirm, p.Ref)
 		}
-		if passed {
-			continue
-		}
-		seq, s := q.push(p.Msg, p.Msg.Size())
-		ttl := q.rules.ttlOf(p.Msg)
-		if ttl >= 0 {
-			q.watch.timed = true
-			s.setExpiry(q.watch.after(ttl))
-		}
-		if q.paging {
-			leave := q.admit(seq, s)
-			switch {
-			case durable:
-				q.enqueueStored(seq, s, p, out)
-			case leave:
-				q.pageOut(seq, s, out)
-			}
-		}
-		if ttl >= 0 || q.rules.limited {
-			q.offer(seq, out)
+		if !passed {
+			q.admitted(p, durable, out)
 		}
 	}
 	q.pump(out)
+}
+
+// admitted gives a message that was let in its place.
+func (q *classic) admitted(p *Publish, durable bool, out *Actions) {
+	seq, s := q.push(p.Msg, p.Msg.Size())
+	ttl := q.rules.ttlOf(p.Msg)
+	if ttl >= 0 {
+		q.watch.timed = true
+		s.setExpiry(q.watch.after(ttl))
+	}
+	if q.paging {
+		leave := q.admit(seq, s)
+		switch {
+		case durable:
+			q.enqueueStored(seq, s, p, out)
+		case leave:
+			q.pageOut(seq, s, out)
+		}
+	}
+	if ttl >= 0 || q.rules.limited {
+		q.offer(seq, out)
+	}
 }
 
 // passThrough gives a message that needs no place in the queue straight to a
@@ -184,7 +219,7 @@ func (q *classic) handOut(out *Actions) {
 		case !c.admits(s.size()):
 			q.consumers.block(c)
 		default:
-			d := Delivery{Consumer: c.ID, ID: seq, Msg: m, Redelivered: s.is(redelivered)}
+			d := Delivery{Consumer: c.ID, ID: seq, Msg: m, Redelivered: s.is(redelivered), Count: s.count()}
 			q.handOver(seq, s, c.NoAck, out)
 			out.Deliver = append(out.Deliver, d)
 			c.took()
@@ -201,9 +236,14 @@ func (q *classic) handOut(out *Actions) {
 }
 
 func (q *classic) answer(g pendingGet, seq uint64, s slot, out *Actions) {
-	r := GetReply{Ref: g.ref, ID: seq, Msg: s.msg(), Redelivered: s.is(redelivered)}
+	if !g.noAck {
+		q.consumers.fetched++
+	}
+	r := GetReply{Ref: g.ref, ID: seq, Msg: s.msg(), Redelivered: s.is(redelivered), Count: s.count()}
 	q.handOver(seq, s, g.noAck, out)
-	q.expire(out) // what comes to the head now does not count if it expired
+	if !q.watch.lazy || g.noAck {
+		q.expire(out) // what comes to the head now does not count if it expired
+	}
 	r.Remaining = q.ready
 	out.Got = append(out.Got, r)
 }
@@ -220,8 +260,8 @@ func (q *classic) handOver(seq uint64, s slot, noAck bool, out *Actions) {
 		q.dropHead(seq, s)
 		return
 	}
-	if s.is(stored) && !s.isAny(redelivered|paged) {
-		q.disk.add(store.Op{Kind: store.Delivered, Seq: seq}, out)
+	if s.is(stored) && !s.is(paged) && (q.rules.counts || !s.is(redelivered)) {
+		q.disk.add(store.Op{Kind: store.Delivered, Seq: seq, Deliveries: s.count() + 1}, out)
 	}
 	s.msg().Retain(1)
 	q.hold(seq, s)
@@ -253,12 +293,13 @@ func (q *classic) Settle(in []Settle, out *Actions) {
 		}
 		if e.Consumer != 0 {
 			q.consumers.returned(e.Consumer)
+		} else {
+			q.consumers.fetched--
 		}
 		q.account(e.ID, s, -1)
 		switch {
-		case e.Outcome == Requeue:
-			q.giveBack(e.ID, s)
-			q.account(e.ID, s, 1)
+		case e.Outcome == Requeue || e.Outcome == Return:
+			q.comeBack(e, s, out)
 			requeued = true
 			continue
 		case e.Outcome == Discard && q.rules.buries:
@@ -273,7 +314,7 @@ func (q *classic) Settle(in []Settle, out *Actions) {
 		}
 	}
 	if requeued {
-		q.dropOver(out)
+		q.dropReturned(out)
 	}
 	q.pump(out)
 }
@@ -291,7 +332,7 @@ func (q *classic) Consume(c Consumer, out *Actions) error {
 	return nil
 }
 
-func (q *classic) Cancel(id message.ConsumerID, _ CancelReason, out *Actions) {
+func (q *classic) Cancel(id message.ConsumerID, why CancelReason, out *Actions) {
 	t := q.consumers.remove(id)
 	if t == nil {
 		return
@@ -309,7 +350,7 @@ func (q *classic) Cancel(id message.ConsumerID, _ CancelReason, out *Actions) {
 		// gives back comes first. A publish or another consumer begins it as well; the
 		// word of the store, the time, a basic.get or a declare do not. If the old one
 		// holds nothing, there is nothing to wait for.
-		if q.consumers.waiting = t.held > 0; !q.consumers.waiting {
+		if q.consumers.waiting = t.held > 0 && !(q.consumers.fifo && why == ByClient); !q.consumers.waiting {
 			q.pump(out)
 		}
 	}
@@ -339,6 +380,7 @@ func (q *classic) Event(ev Event, out *Actions) {
 		return
 	case RecoverDone:
 		q.use()
+		q.endDoomed(out)
 		q.dropOver(out)
 	case TimeReached:
 		q.woken(ev.Now, out)

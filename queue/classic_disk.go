@@ -16,6 +16,12 @@ type disk struct {
 	// their positions; pageOuts are those of transient ones, in any.
 	publishes fifo[pendingPublish]
 	pageOuts  fifo[pendingOp]
+	// moves are the unanswered appends of messages that were stored before, at another
+	// position.
+	moves fifo[pendingOp]
+	// strict says that a publisher hears nothing before the store has answered, even if
+	// the message left the queue meanwhile.
+	strict bool
 	// removes are the unanswered ones that belong to no atom, failed those that are
 	// to be asked again.
 	removes fifo[pendingOp]
@@ -79,6 +85,9 @@ func (q *classic) unstore(seq uint64, s slot, atom *store.Atom, out *Actions) {
 // confirm answers the publisher of a message that left the queue before the
 // store had it.
 func (d *disk) confirm(seq uint64, out *Actions) {
+	if d.strict {
+		return
+	}
 	ps := d.publishes.all()
 	i, ok := slices.BinarySearchFunc(ps, seq, func(p pendingPublish, seq uint64) int {
 		return cmp.Compare(p.seq, seq)
@@ -129,6 +138,12 @@ func (q *classic) stored(ev Event, out *Actions) {
 			q.keep(p.seq, s)
 		} else {
 			q.refuse(p.seq, s, false)
+		}
+	}
+	for d.moves.len() > 0 && d.moves.first().op < d.done {
+		// One that failed belongs to an atom, which the store carries out when it can.
+		if p := d.moves.pop(); ev.Err == nil {
+			q.keep(p.seq, q.at(p.seq))
 		}
 	}
 	for d.removes.len() > 0 && d.removes.first().op < d.done {
@@ -212,6 +227,16 @@ func (q *classic) recovered(entries []store.Entry) {
 		}
 		if e.Redelivered {
 			s.set(redelivered)
+		}
+		if why := markedDead(e.Deliveries); why != "" && q.letters != nil {
+			q.letters.recovered = append(q.letters.recovered, letter{seq: e.Seq, reason: why})
+			continue
+		}
+		if q.rules.counts {
+			s.setCount(e.Deliveries)
+			if int64(e.Deliveries) > q.rules.limit {
+				q.doomed = append(q.doomed, e.Seq)
+			}
 		}
 	}
 }

@@ -13,6 +13,8 @@ import (
 // one whose body only the store has waits until it is loaded, with those after it.
 type grave struct {
 	waiting fifo[corpse]
+	// returning is how many of waiting are no dead: see move.
+	returning int
 	// handed is what was handed over in this call of the queue. Once that is much,
 	// full says that nothing more expires before it has been taken, so that a queue
 	// of millions does not turn up in memory at once. What consumers reject and
@@ -36,6 +38,11 @@ type corpse struct {
 	under *rules
 	// lost says that the store does not have it any more.
 	lost bool
+	// returns says that it is alive and on its way to the end of the queue, with what
+	// is known of it.
+	returns bool
+	count   uint32
+	expiry  int64
 }
 
 // burst is how much may expire before the dead-letter exchange has taken it.
@@ -60,18 +67,26 @@ func (g *grave) pause(out *Actions) bool {
 // head, or one that is held and was taken out of account. It goes to the
 // dead-letter exchange if the queue has one. atom is that of a transaction.
 func (q *classic) lay(seq uint64, s slot, why Reason, atom *store.Atom, out *Actions) {
-	held := s.is(slotHeld)
-	if !held {
+	if !s.is(slotHeld) {
 		q.account(seq, s, -1)
 		q.taken(seq)
+	}
+	q.die(seq, s, why, atom, out)
+}
+
+// die is lay for a message that stands anywhere and was taken out of account.
+func (q *classic) die(seq uint64, s slot, why Reason, atom *store.Atom, out *Actions) {
+	if q.rules.sure {
+		q.keepLetter(seq, s, why, atom, out)
+		return
 	}
 	if !q.rules.buries {
 		m := s.msg()
 		q.unstore(seq, s, atom, out)
-		if held {
+		if s.is(slotHeld) {
 			q.drop(seq, s)
 		} else {
-			q.dropHead(seq, s)
+			q.lose(seq, s)
 		}
 		if m != nil {
 			m.Release()
@@ -154,7 +169,12 @@ func (q *classic) exhume(out *Actions) {
 		}
 		c := g.waiting.pop()
 		s := q.at(c.seq)
+		if c.returns {
+			q.grave.returning--
+		}
 		switch {
+		case !c.lost && c.returns:
+			q.reenter(c, s, out)
 		case !c.lost:
 			q.hand(c, s, out)
 		case !s.gone():

@@ -249,6 +249,10 @@ func (q *classic) loaded(ev Event, out *Actions) bool {
 				c.msg = l.Msg
 				continue
 			}
+			if x := q.letters.find(l.Seq); x != nil {
+				x.msg = l.Msg
+				continue
+			}
 		}
 		if !s.is(slotReady) || s.msg() != nil || q.levels != nil && !s.is(loading) {
 			l.Msg.Release() // it was purged, a consumer holds it, or it is of another level
@@ -276,6 +280,9 @@ func (q *classic) loaded(ev Event, out *Actions) bool {
 			s.unset(loading)
 			if c := q.grave.find(seq, &near); c != nil {
 				c.lost = true
+			}
+			if x := q.letters.find(seq); x != nil {
+				q.forgetLetter(x)
 			}
 		default:
 			q.lose(seq, s) // the store does not have it any more

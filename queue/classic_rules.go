@@ -2,6 +2,7 @@ package queue
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/warrenmq/warren/message"
@@ -26,6 +27,18 @@ type rules struct {
 	ttl, idle           int64
 	maxLength, maxBytes int64
 	dlx, rekey          string
+	// counts says that it is counted how often a message was delivered, and limit is
+	// how often it may come back.
+	counts bool
+	limit  int64
+	// lateDrop says that what is too much is dropped when consumers have got what they
+	// can take, and that of what is dropped at once the latest becomes a dead letter
+	// first.
+	lateDrop bool
+	// sure says that a dead letter stays until the queues it goes to have it.
+	sure bool
+	// toTail says that what a client requeues goes to the end of the queue.
+	toTail bool
 }
 
 // rulesOf merges the arguments of a queue with the definition of its policy, both of
@@ -103,6 +116,9 @@ type watch struct {
 	fresh uint64
 	// timed says that there may be messages that expire.
 	timed bool
+	// lazy says that what a basic.get leaves is counted before anybody looks whether it
+	// has expired, unless it needs no acknowledgement.
+	lazy bool
 }
 
 // none is no position.
@@ -147,17 +163,16 @@ func (q *classic) use() {
 // of the queue.
 func (q *classic) arm(out *Actions) {
 	switch {
+	case q.memory.broken && q.grave.waiting.len()+q.letters.unsent() > 0:
+		q.watch.wakeAt(q.watch.after(retryLoad.Milliseconds()), out)
 	case q.grave.waiting.len() > 0:
-		if q.memory.broken {
-			q.watch.wakeAt(q.watch.after(retryLoad.Milliseconds()), out)
-		}
 	case q.watch.timed && q.ready > 0 && !(q.grave.full && q.rules.buries):
 		_, s := q.head()
 		if at := s.expiry(); at != 0 {
 			q.watch.wakeAt(max(at, 1), out)
 		}
 	}
-	if q.rules.idle >= 0 && len(q.consumers.byID) == 0 {
+	if q.rules.idle >= 0 && q.consumers.none() {
 		q.watch.wakeAt(q.watch.used+q.rules.idle, out)
 	}
 }
@@ -165,7 +180,7 @@ func (q *classic) arm(out *Actions) {
 // woken is what the queue does when a time that it asked for has come.
 func (q *classic) woken(now time.Time, out *Actions) {
 	q.watch.woken, q.watch.read = 0, now.UnixNano()
-	idle := q.rules.idle >= 0 && len(q.consumers.byID) == 0
+	idle := q.rules.idle >= 0 && q.consumers.none()
 	if idle && q.watch.now() >= q.watch.used+q.rules.idle {
 		out.Gone = true
 	}
@@ -223,11 +238,23 @@ func (q *classic) dropOver(out *Actions) {
 	}
 }
 
+// dropReturned is dropOver after something has come back.
+func (q *classic) dropReturned(out *Actions) {
+	if q.rules.lateDrop && q.rules.limited {
+		q.handOut(out)
+	}
+	q.dropOver(out)
+}
+
 // shorten drops from the head what is too much.
 func (q *classic) shorten(out *Actions) {
+	before := len(out.DeadLetter)
 	for int64(q.ready) > q.rules.maxLength || q.bytes > q.rules.maxBytes {
 		seq, s := q.head()
 		q.lay(seq, s, MaxLen, nil, out)
+	}
+	if q.rules.lateDrop {
+		slices.Reverse(out.DeadLetter[before:])
 	}
 }
 
@@ -237,7 +264,7 @@ func (q *classic) shorten(out *Actions) {
 // be unused begins anew. Who died before stays with the dead-letter exchange of then.
 func (q *classic) obey(policy message.Table, out *Actions) {
 	old := q.rules
-	q.rules = rulesOf(Spec{Arguments: q.arguments}, policy)
+	q.rules = q.merge(Spec{Arguments: q.arguments}, policy)
 	if q.grave.waiting.len() > 0 {
 		q.grave.bequeath(old)
 		q.rules.any = true // so that somebody looks after them

@@ -19,13 +19,21 @@ type consumers struct {
 	byID      map[message.ConsumerID]*taker
 	rings     []*ring // highest priority first
 	exclusive bool
-	single    bool   // there is a single active consumer
-	active    *taker // which it is; nil if there is none, and without single
-	draining  int    // how many of them have a credit to be used up
+	// fifo says that they are treated as quorum queues treat theirs: the single active
+	// one is followed by the one that has waited longest, and who holds something is
+	// there.
+	fifo bool
+	// holding are consumers that are gone and still hold something; fetched is how much
+	// was taken with basic.get and not settled.
+	holding map[message.ConsumerID]*bygone
+	fetched int
+	single  bool   // there is a single active consumer
+	active  *taker // which it is; nil if there is none, and without single
 	// waiting says that it does not begin yet: it does when the one before settles
 	// something, or a message or consumer comes.
-	waiting bool
-	last    *taker // the one settled last, to look it up without the map
+	waiting  bool
+	draining int    // how many consumers have a credit to be used up
+	last     *taker // the one settled last, to look it up without the map
 }
 
 // ring is where the consumers of one priority take turns. It is there while there
@@ -85,6 +93,9 @@ func (c *consumers) add(spec Consumer) error {
 	}
 	c.byID[spec.ID] = t
 	c.exclusive = spec.Exclusive
+	if len(c.holding) > 0 {
+		c.inherit(t)
+	}
 	t.join()
 	return nil
 }
@@ -125,6 +136,9 @@ func (c *consumers) remove(id message.ConsumerID) *taker {
 		c.active = nil
 	}
 	c.set(t, credit{})
+	if c.fifo && t.held > 0 {
+		c.keep(t)
+	}
 	c.exclusive = false
 	return t
 }
@@ -138,7 +152,33 @@ func (c *consumers) elect() message.ConsumerID {
 	}
 	// Whoever waits is in its ring: it was never asked to take anything.
 	c.active = c.rings[0].first
+	if c.fifo {
+		for _, t := range c.byID {
+			if t.ID < c.active.ID {
+				c.active = t
+			}
+		}
+	}
 	return c.active.ID
+}
+
+// none reports whether nobody uses the queue.
+func (c *consumers) none() bool {
+	return len(c.byID) == 0 && (!c.fifo || len(c.holding) == 0 && c.fetched == 0)
+}
+
+// counted is how many consumers a quorum queue has.
+func (c *consumers) counted() int {
+	n := len(c.byID)
+	if c.single {
+		n = min(n, 1)
+	}
+	for _, g := range c.holding {
+		if g.heir == nil {
+			n++
+		}
+	}
+	return n + c.fetched
 }
 
 // front gives the consumer whose turn it is, or nil.
@@ -194,13 +234,69 @@ func (c *consumers) returned(id message.ConsumerID) {
 	t := c.last
 	if t == nil || t.ID != id {
 		if t = c.byID[id]; t == nil {
-			return // cancelled since
+			c.letGo(id)
+			return
 		}
 		c.last = t
 	}
 	t.held--
 	if !t.gated {
 		t.join()
+	}
+}
+
+// letGo notes that a delivery was settled of a consumer that is gone.
+func (c *consumers) letGo(id message.ConsumerID) {
+	g := c.holding[id]
+	if g == nil {
+		return
+	}
+	if g.held--; g.held == 0 {
+		delete(c.holding, id)
+	}
+	if h := g.heir; h != nil {
+		h.held--
+		if !h.gated {
+			h.join()
+		}
+	}
+}
+
+// bygone is a consumer that is gone and still holds something.
+type bygone struct {
+	place any
+	tag   string
+	held  int
+	// heir is the consumer that came after it with the same tag on the same channel: to
+	// a quorum queue it is the same one, and holds what this one does.
+	heir *taker
+}
+
+// keep notes that a consumer that goes holds something.
+func (c *consumers) keep(t *taker) {
+	held := t.held
+	for _, g := range c.holding {
+		if g.heir == t {
+			g.heir = nil
+			held -= g.held
+		}
+	}
+	if held == 0 {
+		return
+	}
+	if c.holding == nil {
+		c.holding = map[message.ConsumerID]*bygone{}
+	}
+	c.holding[t.ID] = &bygone{place: t.Place, tag: t.Tag, held: held}
+}
+
+// inherit lets a new consumer hold what those of its name before it do.
+func (c *consumers) inherit(t *taker) {
+	for _, g := range c.holding {
+		if g.heir == nil && g.place == t.Place && g.tag == t.Tag {
+			g.heir = t
+			t.held += g.held
+		}
 	}
 }
 

@@ -37,6 +37,7 @@ type fakeKept struct {
 	msg         *message.Message
 	redelivered bool
 	transient   bool
+	deliveries  uint32
 	expiry      int64
 }
 
@@ -130,7 +131,11 @@ func releaseAppends(ops []store.Op) {
 
 // put keeps a message as if an earlier run had stored it.
 func (l *fakeLog) put(seq uint64, m *message.Message, redelivered bool) {
-	l.kept[seq] = fakeKept{msg: m, redelivered: redelivered}
+	k := fakeKept{msg: m, redelivered: redelivered}
+	if redelivered {
+		k.deliveries = 1
+	}
+	l.kept[seq] = k
 }
 
 // commit answers the n oldest submits as one group and reports how many there
@@ -159,7 +164,10 @@ func (l *fakeLog) carryOut(s fakeSubmit) {
 		k, ok := l.kept[op.Seq]
 		switch op.Kind {
 		case store.Append:
-			l.kept[op.Seq] = fakeKept{msg: op.Msg, transient: op.Transient, expiry: op.Expiry}
+			l.kept[op.Seq] = fakeKept{
+				msg: op.Msg, transient: op.Transient, expiry: op.Expiry,
+				deliveries: op.Deliveries, redelivered: op.Deliveries > 0,
+			}
 		case store.Remove:
 			for seq := op.Seq; seq <= max(op.Seq, op.To); seq++ {
 				if k, ok := l.kept[seq]; ok {
@@ -170,6 +178,7 @@ func (l *fakeLog) carryOut(s fakeSubmit) {
 		case store.Delivered:
 			if ok {
 				k.redelivered = true
+				k.deliveries = max(k.deliveries, op.Deliveries, 1)
 				l.kept[op.Seq] = k
 			}
 		}
@@ -207,9 +216,7 @@ func (l *fakeLog) recoverIn(n int, err error) {
 	var entries []store.Entry
 	for _, seq := range slices.Sorted(maps.Keys(l.kept)) {
 		k := l.kept[seq]
-		entries = append(entries, store.Entry{
-			Seq: seq, Size: k.msg.Size(), Expiry: k.expiry, Redelivered: k.redelivered, Priority: k.msg.Priority(),
-		})
+		entries = append(entries, store.Entry{Seq: seq, Size: k.msg.Size(), Redelivered: k.redelivered, Deliveries: k.deliveries, Priority: k.msg.Priority(), Expiry: k.expiry})
 	}
 	batch, done := l.recover, l.recovered
 	l.recovered = nil

@@ -1,6 +1,12 @@
 package queue
 
-import "sync/atomic"
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/warrenmq/warren/message"
+)
 
 // deadLetter hands dead letters to the queues they go to: those of one call of the
 // queue in one batch for each, so that their order stays. Nothing is said of them
@@ -11,6 +17,10 @@ func (h *Host) deadLetter(dead []Dead, tell bool) {
 	var order []*Host
 	for i := range dead {
 		d := &dead[i]
+		if d.Letter != 0 {
+			h.forward(d)
+			continue
+		}
 		for _, to := range h.bury(d) {
 			b := batches[to]
 			if b == nil {
@@ -18,7 +28,7 @@ func (h *Host) deadLetter(dead []Dead, tell bool) {
 				batches[to] = b
 				order = append(order, to)
 			}
-			b.Publish(Publish{Msg: d.Msg, Atom: d.Atom})
+			b.Publish(Publish{Msg: d.Msg, Atom: d.Atom, Ref: deadLetterRef})
 		}
 	}
 	left := new(atomic.Int32)
@@ -57,4 +67,70 @@ func (h *Host) bury(d *Dead) []*Host {
 		d.Atom.Join(len(to))
 	}
 	return to
+}
+
+// forwarded is a dead letter whose queue wants to know what becomes of it. To the
+// queues it goes to it is who published it.
+type forwarded struct {
+	h      *Host
+	letter uint64
+	to     []*Host
+
+	mu      sync.Mutex
+	open    int
+	taken   []string
+	refused int
+}
+
+// forward hands a dead letter to the queues it goes to, and tells this one when they
+// have taken or refused it.
+func (h *Host) forward(d *Dead) {
+	f := &forwarded{h: h, letter: d.Letter}
+	for _, to := range h.bury(d) {
+		if slices.Contains(d.Except, to.spec.Name) {
+			d.Msg.Release()
+		} else {
+			f.to = append(f.to, to)
+		}
+	}
+	f.open = len(f.to) + 1
+	for i, to := range f.to {
+		b := NewBatch()
+		b.Publish(Publish{Msg: d.Msg, Ref: message.PublishRef{By: f, Seq: uint64(i)}})
+		to.PostLater(b)
+	}
+	f.answer(func() {})
+}
+
+// Confirm implements message.Confirmer. A queue that is gone confirms what it was
+// sent, and has not taken it.
+func (f *forwarded) Confirm(from, to uint64) {
+	for i := from; i <= to; i++ {
+		t := f.to[i]
+		t.mu.Lock()
+		gone := t.closed
+		t.mu.Unlock()
+		f.answer(func() {
+			if gone {
+				f.refused++
+			} else {
+				f.taken = append(f.taken, t.spec.Name)
+			}
+		})
+	}
+}
+
+// Reject implements message.Confirmer.
+func (f *forwarded) Reject(uint64) { f.answer(func() { f.refused++ }) }
+
+// answer takes one answer; the last one is told to the queue.
+func (f *forwarded) answer(note func()) {
+	f.mu.Lock()
+	note()
+	f.open--
+	last := f.open == 0
+	f.mu.Unlock()
+	if last {
+		f.h.post(Event{Kind: Forwarded, Letter: f.letter, Taken: f.taken, Refused: f.refused})
+	}
 }

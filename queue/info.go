@@ -36,7 +36,7 @@ func (c *Counters) countSettles(in []Settle) {
 		switch in[i].Outcome {
 		case Ack:
 			c.Acked++
-		case Requeue:
+		case Requeue, Return:
 			c.Requeued++
 		case Discard:
 			c.Discarded++

@@ -23,6 +23,9 @@ type positions struct {
 	// those in returned.
 	cursor   uint64
 	returned minHeap
+	// inTurn says that those in returned are in the order in which they came back, and
+	// not in that of their positions.
+	inTurn bool
 	// levels order the ready messages of a priority queue, instead of cursor and
 	// returned; nil for others.
 	levels *levels
@@ -114,6 +117,9 @@ func (p *positions) put(seq uint64, size int, priority uint8) slot {
 	seg.sizes[s.i], seg.flags[s.i] = uint32(size), slotReady
 	if seg.expiries != nil {
 		seg.expiries[s.i] = 0
+	}
+	if seg.counts != nil {
+		seg.counts[s.i] = 0
 	}
 	p.ready++
 	p.bytes += int64(size)
@@ -207,7 +213,7 @@ func (p *positions) takeHead(seq uint64, s slot) {
 		return
 	}
 	if len(p.returned) > 0 && p.returned[0] == seq {
-		p.returned.pop()
+		p.takeReturned(seq)
 		return
 	}
 	p.cursor = seq + 1
@@ -224,17 +230,37 @@ func (p *positions) giveBack(seq uint64, s slot) {
 		p.levels.giveBack(seq, s)
 		return
 	}
-	p.returned.push(seq)
+	if p.inTurn {
+		p.returned = append(p.returned, seq)
+	} else {
+		p.returned.push(seq)
+	}
 }
 
-// retire takes a message out of the ready or held ones, the first ready one as
-// given by head. Its place stays until it is forgotten with bury, and its body, if
-// that is in memory, is the caller's from now on.
+// takeReturned takes a position out of returned.
+func (p *positions) takeReturned(seq uint64) {
+	switch {
+	case !p.inTurn:
+		p.returned.remove(seq)
+	case p.returned[0] == seq:
+		if p.returned = p.returned[1:]; len(p.returned) == 0 {
+			p.returned = nil // a burst must not keep its memory
+		}
+	default:
+		if i := slices.Index(p.returned, seq); i >= 0 {
+			p.returned = slices.Delete(p.returned, i, i+1)
+		}
+	}
+}
+
+// retire takes a message out of the ready or held ones. Its place stays until it is
+// forgotten with bury, and its body, if that is in memory, is the caller's from now
+// on.
 func (p *positions) retire(seq uint64, s slot) *message.Message {
 	if s.is(slotHeld) {
 		p.held--
 	} else {
-		p.takeHead(seq, s)
+		p.takeOut(seq, s)
 		p.ready--
 		p.bytes -= int64(s.size())
 	}
@@ -268,14 +294,19 @@ func (p *positions) dropHead(seq uint64, s slot) {
 	p.clear(seq, s)
 }
 
-// lose forgets a ready message wherever it stands.
-func (p *positions) lose(seq uint64, s slot) {
+// takeOut takes a ready message out of the order, wherever it stands.
+func (p *positions) takeOut(seq uint64, s slot) {
 	switch {
 	case p.levels != nil:
 		p.levels.lose(seq, s)
 	case seq < p.cursor:
-		p.returned.remove(seq)
+		p.takeReturned(seq)
 	}
+}
+
+// lose forgets a ready message wherever it stands.
+func (p *positions) lose(seq uint64, s slot) {
+	p.takeOut(seq, s)
 	p.ready--
 	p.bytes -= int64(s.size())
 	p.clear(seq, s)
@@ -287,7 +318,7 @@ func (p *positions) loseReady() {
 		p.levels.clear()
 	}
 	if p.held == 0 && p.dying == 0 {
-		*p = positions{next: p.next, cursor: p.next, levels: p.levels}
+		*p = positions{next: p.next, cursor: p.next, levels: p.levels, inTurn: p.inTurn}
 		return
 	}
 	p.each(func(seq uint64, s slot) {

@@ -130,6 +130,13 @@ type Publish struct {
 	Atom *store.Atom
 }
 
+// deadLetterRef is the Ref of a dead letter.
+var deadLetterRef = message.PublishRef{Seq: 1}
+
+// DeadLetter reports that the message is a dead letter of another queue, of which
+// nobody hears what becomes of it, and not a client's publish.
+func (p *Publish) DeadLetter() bool { return p.Ref == deadLetterRef }
+
 // Outcome is what a consumer did with a delivery.
 type Outcome uint8
 
@@ -141,6 +148,9 @@ const (
 	// Discard removes it as rejected: dead-lettered where the queue has a
 	// dead-letter exchange.
 	Discard
+	// Return is Requeue of what nobody asked to be requeued: the consumer's channel
+	// has ended. A type that makes no difference treats the two alike.
+	Return
 )
 
 // Settle is one acknowledgement.
@@ -165,6 +175,8 @@ type Consumer struct {
 	Arguments message.Table
 	// Gate limits it together with others; nil does not.
 	Gate Gate
+	// Place is the same for the consumers of one channel; see OrderedSink.
+	Place any
 }
 
 // Gate is a limit that several consumers share: the room in their connection's
@@ -181,10 +193,13 @@ type Gate interface {
 type CancelReason uint8
 
 const (
-	// ByClient is basic.cancel, or the end of the channel or connection.
+	// ByClient is basic.cancel.
 	ByClient CancelReason = iota + 1
 	// ByQueue is the deletion or failure of the queue.
 	ByQueue
+	// ByEnd is the end of the channel or connection: what the consumer holds is about
+	// to be returned.
+	ByEnd
 )
 
 // GetRef is the host's name for one pending basic.get.
@@ -197,6 +212,8 @@ type Delivery struct {
 	ID          uint64
 	Msg         *message.Message
 	Redelivered bool
+	// Count is how often the message was delivered before, in a queue that counts.
+	Count uint32
 }
 
 // GetReply answers a Get. Msg is nil if the queue was empty, or if Err says why
@@ -207,6 +224,8 @@ type GetReply struct {
 	ID          uint64
 	Msg         *message.Message
 	Redelivered bool
+	// Count is as in Delivery.
+	Count uint32
 	// Remaining is the number of ready messages left.
 	Remaining int
 }
@@ -219,6 +238,10 @@ type Dead struct {
 	// if Rekeyed is set.
 	Exchange, RoutingKey string
 	Rekeyed              bool
+	// Letter, if not 0, asks for a Forwarded event of that name once all queues that
+	// the letter goes to have taken or refused it. Those in Except are left out.
+	Letter uint64
+	Except []string
 	// Atom, if set, is that of the operation that takes the message off the store:
 	// what its new queues store belongs to the same. The queue is a participant of
 	// it, either because it was given the atom in this call or because it is in
@@ -234,6 +257,9 @@ const (
 	Rejected Reason = "rejected"
 	Expired  Reason = "expired"
 	MaxLen   Reason = "maxlen"
+	// LimitReached is that of a message that came back more often than its queue's
+	// delivery limit allows.
+	LimitReached Reason = "delivery_limit"
 )
 
 // EventKind says what an Event is.
@@ -268,6 +294,9 @@ const (
 	// Credited says that a consumer wants so many more deliveries and no others,
 	// whatever it said before (basic.credit). The queue answers in Actions.Credit.
 	Credited
+	// Forwarded says which queues have taken a Dead with a Letter, and how many have
+	// not: they refused it, or are gone.
+	Forwarded
 )
 
 // Event is something a queue waited for.
@@ -281,6 +310,9 @@ type Event struct {
 	Loaded   []store.Loaded     // LoadDone; each brings a reference
 	Entries  []store.Entry      // Recovered
 	Now      time.Time          // TimeReached
+	Letter   uint64             // Forwarded
+	Taken    []string           // Forwarded: names of queues
+	Refused  int                // Forwarded
 	Policy   message.Table      // PolicyChanged
 }
 

@@ -31,6 +31,9 @@ func (h *Host) Consume(c Consumer, sink Sink, attach func(message.ConsumerID), o
 	h.do(func() {
 		h.ids++
 		c.ID = message.ConsumerID(h.ids)
+		if s, ok := sink.(OrderedSink); ok {
+			c.Place = s.Place()
+		}
 		attach(c.ID)
 		if err = h.q.Consume(c, &h.work.out); err == nil {
 			if h.consumers == nil {
@@ -55,13 +58,19 @@ func (h *Host) Credit(id message.ConsumerID, n uint32, drain bool) {
 
 // Cancel takes a consumer away; when it returns nothing more is delivered to
 // it. A queue that goes with its last consumer is gone by then.
-func (h *Host) Cancel(id message.ConsumerID) {
+func (h *Host) Cancel(id message.ConsumerID) { h.cancel(id, ByClient) }
+
+// CancelEnded is Cancel for a consumer whose channel ends, so that what it holds is
+// about to be returned.
+func (h *Host) CancelEnded(id message.ConsumerID) { h.cancel(id, ByEnd) }
+
+func (h *Host) cancel(id message.ConsumerID, why CancelReason) {
 	h.do(func() {
 		a := h.consumers[id]
 		if a == nil {
 			return
 		}
-		h.q.Cancel(id, ByClient, &h.work.out)
+		h.q.Cancel(id, why, &h.work.out)
 		delete(h.consumers, id)
 		left(a.sink)
 		h.leaveLane(a)

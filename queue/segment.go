@@ -20,6 +20,9 @@ type segment struct {
 	// expiries are when messages expire, in milliseconds since 1970 and 0 for
 	// never; nil as long as none of them ever does.
 	expiries *[segSize]int64
+	// counts are how often messages were delivered before, in a queue that counts;
+	// nil as long as none of them was.
+	counts *[segSize]uint32
 }
 
 type messages [segSize]*message.Message
@@ -79,6 +82,24 @@ func (s slot) setExpiry(at int64) {
 		s.seg.expiries = new([segSize]int64)
 	}
 	s.seg.expiries[s.i] = at
+}
+
+// count is how often the message was delivered before, in a queue that counts.
+func (s slot) count() uint32 {
+	if s.seg.counts == nil {
+		return 0
+	}
+	return s.seg.counts[s.i]
+}
+
+func (s slot) setCount(n uint32) {
+	if s.seg.counts == nil {
+		if n == 0 {
+			return
+		}
+		s.seg.counts = new([segSize]uint32)
+	}
+	s.seg.counts[s.i] = n
 }
 
 // size is that of the body in octets.

@@ -119,33 +119,8 @@ func resource(s Spec) string {
 	return "queue '" + s.Name + "' in vhost '" + s.VHost + "'"
 }
 
-// quorumCapabilities are those of RabbitMQ's quorum queue. Declares are checked
-// against them even while no type of that name is registered.
-func quorumCapabilities() Capabilities {
-	return Capabilities{
-		RabbitName: "rabbit_quorum_queue",
-		Arguments: []string{
-			argDeadLetterExchange,
-			"x-dead-letter-routing-key",
-			"x-dead-letter-strategy",
-			"x-expires",
-			"x-max-length",
-			"x-max-length-bytes",
-			"x-max-in-memory-length",
-			"x-max-in-memory-bytes",
-			"x-overflow",
-			argSingleActive,
-			argQueueType,
-			"x-quorum-initial-group-size",
-			"x-delivery-limit",
-			"x-message-ttl",
-			"x-queue-leader-locator",
-		},
-		ConsumerArguments: []string{argConsumerPriority, "x-credit"},
-	}
-}
-
-// streamCapabilities are those of RabbitMQ's stream, as quorumCapabilities.
+// streamCapabilities are those of RabbitMQ's stream. Declares are checked against
+// them even while no type of that name is registered.
 func streamCapabilities() Capabilities {
 	return Capabilities{
 		RabbitName: "rabbit_stream_queue",

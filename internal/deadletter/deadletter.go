@@ -6,7 +6,6 @@ package deadletter
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/warrenmq/warren/message"
@@ -152,12 +151,12 @@ func record(headers, entry message.Table) (message.Table, []any) {
 			{firstReason, "reason"}, {firstQueue, "queue"}, {firstExchange, "exchange"},
 		} {
 			v, _ := entry.Get(f.from)
-			headers = set(headers, f.name, v)
+			headers = headers.With(f.name, v)
 		}
 	}
 	if !isArray { // the first death, or a header that some client mangled
 		deaths := []any{entry}
-		return set(headers, xDeath, deaths), deaths
+		return headers.With(xDeath, deaths), deaths
 	}
 	deaths := group(before)
 	same := func(v any) bool { return sameDeath(v, entry) }
@@ -166,7 +165,7 @@ func record(headers, entry message.Table) (message.Table, []any) {
 		deaths = slices.DeleteFunc(deaths, same)
 	}
 	deaths = slices.Insert(deaths, 0, any(entry.Sorted()))
-	return set(headers, xDeath, deaths), deaths
+	return headers.With(xDeath, deaths), deaths
 }
 
 // group gives the entries with those of the same queue and reason made one, as a
@@ -212,19 +211,5 @@ func countUp(t message.Table) message.Table {
 	}
 	n, _ := message.Int(t[i].Value)
 	t[i].Value = n + 1
-	return t
-}
-
-// set gives a table with a field set, sorted by name as RabbitMQ sorts what it
-// edits. The first field of that name is replaced.
-func set(t message.Table, name string, v any) message.Table {
-	t = slices.Clone(t)
-	f := message.Field{Name: name, Value: v}
-	if i := slices.IndexFunc(t, func(f message.Field) bool { return f.Name == name }); i >= 0 {
-		t[i] = f
-	} else {
-		t = append(t, f)
-	}
-	slices.SortStableFunc(t, func(a, b message.Field) int { return strings.Compare(a.Name, b.Name) })
 	return t
 }

@@ -1,0 +1,77 @@
+package queue
+
+import (
+	"math"
+
+	"github.com/warrenmq/warren/message"
+)
+
+const (
+	argDeliveryLimit    = "x-delivery-limit"
+	policyDeliveryLimit = "delivery-limit"
+)
+
+// noLimit lets a message come back as often as it likes.
+const noLimit = math.MaxInt64
+
+// deliveryLimit gives how often a message may come back: the lower one of a queue's
+// argument and its policy, or without either the broker's default, where 0 is none.
+// limited is false if there is none.
+//
+// RabbitMQ compares the count with whatever the argument is, and numbers are less
+// than anything else, so that a value that is no number is a limit that nobody
+// reaches, but one all the same.
+func deliveryLimit(s Spec, policy message.Table, byDefault int) (limit int64, limited bool) {
+	limit = noLimit
+	for _, v := range []struct {
+		from message.Table
+		name string
+	}{{s.Arguments, argDeliveryLimit}, {policy, policyDeliveryLimit}} {
+		value, ok := v.from.Get(v.name)
+		if !ok || value == nil {
+			continue
+		}
+		limited = true
+		if n, ok := message.Int(value); ok {
+			limit = min(limit, n)
+		}
+	}
+	if !limited && byDefault > 0 {
+		return int64(byDefault), true
+	}
+	return limit, limited
+}
+
+// limitDeliveries makes the rules those of a queue that counts.
+func (r *rules) limitDeliveries(limit int64) { r.any, r.counts, r.limit = true, true, limit }
+
+// comeBack takes a message back that a consumer had, unless it came back too often.
+// It was taken out of account.
+func (q *classic) comeBack(e *Settle, s slot, out *Actions) {
+	if q.rules.counts {
+		s.setCount(s.count() + 1)
+		if int64(s.count()) > q.rules.limit {
+			q.lay(e.ID, s, LimitReached, e.Atom, out)
+			return
+		}
+	}
+	if q.rules.toTail && e.Outcome == Requeue {
+		q.move(e.ID, s, e.Atom, out)
+		q.dropReturned(out) // each on its own
+		return
+	}
+	q.giveBack(e.ID, s)
+	q.account(e.ID, s, 1)
+}
+
+// endDoomed ends the messages that came back once too often with the end of an
+// earlier run, so that one which brings the whole broker down does not do so for
+// ever.
+func (q *classic) endDoomed(out *Actions) {
+	for _, seq := range q.doomed {
+		s := q.at(seq)
+		q.account(seq, s, -1)
+		q.die(seq, s, LimitReached, nil, out)
+	}
+	q.doomed = nil
+}

@@ -1,0 +1,270 @@
+package queue
+
+import (
+	"github.com/warrenmq/warren/message"
+	"github.com/warrenmq/warren/reply"
+)
+
+// Quorum is RabbitMQ's quorum queue as a client of a single node sees it (contract 05
+// §9.1): durable whatever is in it, confirming what the store has, counting
+// deliveries, with a place of its own for what comes back. It has no replicas.
+func Quorum(options ...Option) Type { return quorumType{optionsOf(options)} }
+
+type quorumType struct{ options typeOptions }
+
+func (quorumType) Name() string               { return "quorum" }
+func (quorumType) Capabilities() Capabilities { return quorumCapabilities() }
+
+func (t quorumType) Open(s Spec, env Env) (Queue, error) {
+	q := &quorum{spec: s}
+	q.open(s, env, t.rules)
+	q.disk.strict = true
+	q.inTurn = true
+	q.watch.lazy = true
+	q.consumers.fifo = true
+	q.letters = &letterbox{byID: map[uint64]*letter{}}
+	return q, nil
+}
+
+// rules merges the arguments of a queue with a policy.
+func (t quorumType) rules(s Spec, policy message.Table) rules {
+	return quorumRules(s, policy, t.options.deliveryLimit)
+}
+
+// defaultPrefetch is that of a consumer which names none.
+const defaultPrefetch = 2000
+
+// quorum is the state of one quorum queue: a classic one that decides some things
+// differently, most of them by its rules.
+type quorum struct {
+	classic
+	spec Spec
+	// publishers are those who published since the queue was last under four fifths of
+	// its limit, if it refuses what is too much, and whether they are refused: the queue
+	// was over its limit since they began.
+	publishers map[message.Confirmer]bool
+}
+
+// maxPublishers is how many of them are remembered. Whoever is not is refused while
+// the queue is over its limit, and only then.
+const maxPublishers = 1024
+
+func (q *quorum) Enqueue(in []Publish, out *Actions) {
+	for i := range in {
+		p := &in[i]
+		if q.rules.refuses && !p.DeadLetter() && q.blocks(p.Ref.By) {
+			q.refusePublish(p, out)
+			continue
+		}
+		q.consumers.waiting = false
+		if !q.durable && p.Ref.Wanted() {
+			out.Confirm = append(out.Confirm, p.Ref)
+		}
+		q.admitted(p, q.durable, out)
+		if q.rules.refuses {
+			q.note(p)
+		}
+	}
+	q.pump(out)
+	q.finish(out)
+}
+
+func (q *quorum) Settle(in []Settle, out *Actions) {
+	q.inUse()
+	q.classic.Settle(in, out)
+	q.finish(out)
+}
+
+// Consume adds a consumer. RabbitMQ 3.10 does not look whether it wants to be alone.
+func (q *quorum) Consume(c Consumer, out *Actions) error {
+	c.Exclusive = false
+	if c.Prefetch <= 0 {
+		c.Prefetch = defaultPrefetch
+	}
+	err := q.classic.Consume(c, out)
+	q.finish(out)
+	return err
+}
+
+func (q *quorum) Cancel(id message.ConsumerID, why CancelReason, out *Actions) {
+	q.inUse()
+	q.classic.Cancel(id, why, out)
+	q.finish(out)
+}
+
+func (q *quorum) Get(req GetRef, noAck bool, out *Actions) {
+	if q.consumers.single {
+		out.Got = append(out.Got, GetReply{Ref: req, Err: reply.Errorf(reply.ResourceLocked,
+			"cannot obtain access to locked %s. basic.get operations are not supported by quorum queues "+
+				"with single active consumer", resource(q.spec))})
+		return
+	}
+	q.classic.Get(req, noAck, out)
+	q.finish(out)
+}
+
+func (q *quorum) Event(ev Event, out *Actions) {
+	if ev.Kind == Declared {
+		return // which is no use of it
+	}
+	switch ev.Kind {
+	case PolicyChanged:
+		q.adopt(ev.Policy, out)
+		q.pump(out)
+		q.finish(out)
+		return
+	case Forwarded:
+		q.forwarded(ev, out)
+	case RecoverDone:
+		q.takeUpLetters(out)
+	}
+	q.classic.Event(ev, out)
+	if ev.Kind == LoadDone && ev.Err != nil {
+		q.show(out) // what could not be loaded is not asked for again at once
+		return
+	}
+	q.finish(out)
+}
+
+func (q *quorum) Purge(out *Actions) int {
+	n := q.classic.Purge(out)
+	q.finish(out)
+	return n
+}
+
+func (q *quorum) Delete(ifUnused, ifEmpty bool, out *Actions) (int, error) {
+	for _, f := range []struct {
+		set  bool
+		name string
+	}{{ifUnused, "if-unused"}, {ifEmpty, "if-empty"}} {
+		if f.set {
+			return 0, reply.Errorf(reply.NotImplemented, "cannot delete %s. queue.delete operations with %s flag set "+
+				"are not supported by quorum queues", resource(q.spec), f.name)
+		}
+	}
+	q.letters.forget()
+	return q.classic.Delete(false, false, out)
+}
+
+// Stat counts as RabbitMQ does: those who wait behind a single active consumer are
+// not there, and who still holds something is, be it that it was cancelled or that it
+// was no more than a basic.get.
+func (q *quorum) Stat() Stat {
+	s := q.classic.Stat()
+	s.Ready += q.grave.returning
+	s.Consumers = q.consumers.counted()
+	return s
+}
+
+// inUse notes that the queue was used until now, if anybody uses it.
+func (q *quorum) inUse() {
+	if !q.consumers.none() {
+		q.use()
+	}
+}
+
+// finish ends a call of the queue.
+func (q *quorum) finish(out *Actions) {
+	q.sendLetters(out)
+	if q.rules.refuses {
+		q.notice()
+	}
+	q.show(out)
+}
+
+// show puts the count into what is handed out: always for a basic.get, and for
+// consumers if it is not 0.
+func (q *quorum) show(out *Actions) {
+	for i := range out.Deliver {
+		if d := &out.Deliver[i]; d.Count > 0 {
+			d.Msg = withCount(d.Msg, d.Count)
+		}
+	}
+	for i := range out.Got {
+		if r := &out.Got[i]; r.Msg != nil {
+			r.Msg = withCount(r.Msg, r.Count)
+		}
+	}
+}
+
+// A queue that refuses what is too much takes one message more than its limit. Whoever
+// publishes is told when it went over the limit, and refused until it is down to four
+// fifths; whoever comes new in between is let in while it is not over (contract 05 §6,
+// rabbit_fifo:evaluate_limit/5). Who asks for no confirms cannot be told apart.
+
+// blocks reports whether a publish is refused.
+func (q *quorum) blocks(by message.Confirmer) bool {
+	blocked, known := q.publishers[by]
+	if known || !q.over() {
+		return blocked
+	}
+	q.remember(by, true)
+	return true
+}
+
+func (q *quorum) remember(by message.Confirmer, blocked bool) {
+	if q.publishers == nil {
+		q.publishers = map[message.Confirmer]bool{}
+	}
+	if len(q.publishers) < maxPublishers {
+		q.publishers[by] = blocked
+	}
+}
+
+// note notes a publish that was let in.
+func (q *quorum) note(p *Publish) {
+	if _, known := q.publishers[p.Ref.By]; !known && !p.DeadLetter() && !q.under() {
+		q.remember(p.Ref.By, false)
+	}
+	q.notice()
+}
+
+// notice looks how full the queue is.
+func (q *quorum) notice() {
+	switch {
+	case len(q.publishers) == 0:
+	case q.over():
+		for by := range q.publishers {
+			q.publishers[by] = true
+		}
+	case q.under():
+		q.publishers = nil
+	}
+}
+
+// over reports whether the queue is over its limit.
+func (q *quorum) over() bool {
+	n, octets := q.fill()
+	return n > q.rules.maxLength || octets > q.rules.maxBytes
+}
+
+// under reports whether it is under four fifths of it.
+func (q *quorum) under() bool {
+	low := func(n, limit int64) bool { return limit == noLength || n <= limit/5*4+limit%5*4/5 }
+	n, octets := q.fill()
+	return low(n, q.rules.maxLength) && low(octets, q.rules.maxBytes)
+}
+
+// fill is what counts for the limits: what is ready, and dead letters that stay.
+func (q *quorum) fill() (n, octets int64) {
+	return int64(q.ready + q.letters.kept.messages), q.bytes + q.letters.kept.octets
+}
+
+// withCount gives a message as a consumer is to see it: with a header that says how
+// often it was delivered before. It takes over the reference.
+func withCount(m *message.Message, n uint32) *message.Message {
+	props, err := m.Properties()
+	if err != nil {
+		return m // the channel lets in none that cannot be read
+	}
+	props.Headers = props.Headers.With("x-delivery-count", int64(n))
+	raw, err := props.Append(nil)
+	if err != nil {
+		return m // they are as long as they can be
+	}
+	c := message.New(m.Exchange(), m.RoutingKey(), raw, m.Size())
+	c.AppendBody(m.Body())
+	c.SetAttributes(m.Persistent(), m.Priority())
+	m.Release()
+	return c
+}

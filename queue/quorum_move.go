@@ -1,0 +1,51 @@
+package queue
+
+import "github.com/warrenmq/warren/store"
+
+// move puts a message that a consumer had, and that was taken out of account, to the
+// end of the queue, here and in the store: a queue that has no delivery limit does
+// that, so that one which nobody can deal with does not hold up the others. A body
+// that only the store has is loaded first, and what is moved later waits behind it.
+func (q *classic) move(seq uint64, s slot, atom *store.Atom, out *Actions) {
+	c := corpse{seq: seq, atom: atom, returns: true, count: s.count(), expiry: s.expiry()}
+	c.msg = q.retire(seq, s)
+	if c.msg != nil && q.grave.waiting.len() == 0 {
+		q.reenter(c, s, out)
+		return
+	}
+	if atom != nil {
+		atom.Join(1)
+	}
+	if !s.is(stored) {
+		q.bury(seq, s)
+	}
+	q.grave.waiting.push(c)
+	q.grave.returning++
+}
+
+// reenter gives a message that was retired its new place. s is gone if nothing has to
+// be taken off the store.
+func (q *classic) reenter(c corpse, s slot, out *Actions) {
+	seq, to := q.push(c.msg, c.msg.Size())
+	to.set(redelivered)
+	to.setCount(c.count)
+	to.setExpiry(c.expiry)
+	if s.is(stored) {
+		if c.atom == nil {
+			c.atom = q.atomOfDead(out)
+		}
+		to.set(stored)
+		q.disk.moves.push(pendingOp{op: q.disk.asked, seq: seq})
+		c.msg.Retain(1)
+		q.disk.add(store.Op{
+			Kind: store.Append, Seq: seq, Msg: c.msg, Expiry: c.expiry, Deliveries: c.count, Atom: c.atom,
+		}, out)
+		q.disk.remove(store.Op{Kind: store.Remove, Seq: c.seq, Atom: c.atom}, out)
+	}
+	if s.seg != nil {
+		q.bury(c.seq, s)
+	}
+	if q.paging {
+		q.admit(seq, to)
+	}
+}
