@@ -115,11 +115,9 @@ func (p *positions) put(seq uint64, size int, priority uint8) slot {
 	p.next = seq + 1
 	s := slot{seg, int(seq & (segSize - 1))}
 	seg.sizes[s.i], seg.flags[s.i] = uint32(size), slotReady
-	if seg.expiries != nil {
-		seg.expiries[s.i] = 0
-	}
-	if seg.counts != nil {
-		seg.counts[s.i] = 0
+	if seg.rare != nil {
+		s.setExpiry(0)
+		s.setCount(0)
 	}
 	p.ready++
 	p.bytes += int64(size)

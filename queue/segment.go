@@ -17,12 +17,25 @@ type segment struct {
 	levels *[segSize]uint8 // nil but in a priority queue
 	sizes  [segSize]uint32
 	flags  [segSize]slotFlags
+	rare   *rare // nil as long as there is nothing in it
+}
+
+// rare is what is known of messages in few queues, in a place of its own so that the
+// segments of others stay small.
+type rare struct {
 	// expiries are when messages expire, in milliseconds since 1970 and 0 for
 	// never; nil as long as none of them ever does.
 	expiries *[segSize]int64
 	// counts are how often messages were delivered before, in a queue that counts;
 	// nil as long as none of them was.
 	counts *[segSize]uint32
+}
+
+func (seg *segment) extend() *rare {
+	if seg.rare == nil {
+		seg.rare = new(rare)
+	}
+	return seg.rare
 }
 
 type messages [segSize]*message.Message
@@ -68,38 +81,40 @@ func (s slot) dying() bool { return !s.gone() && !s.isAny(slotReady|slotHeld) }
 
 // expiry is when the message expires, in milliseconds since 1970; 0 is never.
 func (s slot) expiry() int64 {
-	if s.seg.expiries == nil {
-		return 0
+	if r := s.seg.rare; r != nil && r.expiries != nil {
+		return r.expiries[s.i]
 	}
-	return s.seg.expiries[s.i]
+	return 0
 }
 
 func (s slot) setExpiry(at int64) {
-	if s.seg.expiries == nil {
-		if at == 0 {
-			return
-		}
-		s.seg.expiries = new([segSize]int64)
+	if s.expiry() == at {
+		return
 	}
-	s.seg.expiries[s.i] = at
+	r := s.seg.extend()
+	if r.expiries == nil {
+		r.expiries = new([segSize]int64)
+	}
+	r.expiries[s.i] = at
 }
 
 // count is how often the message was delivered before, in a queue that counts.
 func (s slot) count() uint32 {
-	if s.seg.counts == nil {
-		return 0
+	if r := s.seg.rare; r != nil && r.counts != nil {
+		return r.counts[s.i]
 	}
-	return s.seg.counts[s.i]
+	return 0
 }
 
 func (s slot) setCount(n uint32) {
-	if s.seg.counts == nil {
-		if n == 0 {
-			return
-		}
-		s.seg.counts = new([segSize]uint32)
+	if s.count() == n {
+		return
 	}
-	s.seg.counts[s.i] = n
+	r := s.seg.extend()
+	if r.counts == nil {
+		r.counts = new([segSize]uint32)
+	}
+	r.counts[s.i] = n
 }
 
 // size is that of the body in octets.
