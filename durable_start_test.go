@@ -3,7 +3,9 @@ package warren_test
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,6 +26,71 @@ import (
 type ownType struct{ queue.Type }
 
 func (ownType) Name() string { return "own" }
+
+// fragile is a queue type that fails when it is given the body "break".
+type fragile struct{ queue.Type }
+
+func (fragile) Name() string { return "x-fragile" }
+
+func (f fragile) Open(s queue.Spec, e queue.Env) (queue.Queue, error) {
+	q, err := f.Type.Open(s, e)
+	return fragileQueue{q}, err
+}
+
+type fragileQueue struct{ queue.Queue }
+
+func (q fragileQueue) Enqueue(in []queue.Publish, out *queue.Actions) {
+	for _, p := range in {
+		if string(p.Msg.Body()) == "break" {
+			panic("it breaks")
+		}
+	}
+	q.Queue.Enqueue(in, out)
+}
+
+// A restart brings a queue back that failed. One that takes its name before that
+// has nothing of it, also after a restart, and the log says so.
+func TestAQueueThatIsDeclaredAnewAfterAFailureIsANewOne(t *testing.T) {
+	t.Parallel()
+	var log journal
+	o := warren.Options{QueueTypes: []queue.Type{fragile{queue.Classic()}}, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	d := memstore.NewDisk()
+	b, _ := brokerOn(t, d, o)
+	ctx := t.Context()
+	declare := func(b *warren.Broker, name string) {
+		_, err := native(t, b).DeclareQueue(ctx, name, warren.Durable(), warren.Arg("x-queue-type", "x-fragile"))
+		require.NoError(t, err)
+	}
+	ch := native(t, b)
+	for _, q := range []string{"a", "b"} {
+		declare(b, q)
+		require.NoError(t, ch.BindQueue(ctx, q, "amq.direct", "k"))
+		for _, body := range []string{"1", "2"} {
+			require.NoError(t, ch.PublishConfirmed(ctx, "", q, persistent(body)))
+		}
+		require.Error(t, ch.PublishConfirmed(ctx, "", q, persistent("break")))
+	}
+	require.Empty(t, queueNames(t, b, "/"))
+	declare(b, "a")
+	require.Contains(t, log.String(), `"a queue that failed is declared anew: what the store has of it is deleted" vhost=/ queue=a`)
+	require.NoError(t, ch.PublishConfirmed(ctx, "", "a", persistent("3")))
+	require.NoError(t, b.Close())
+	for range 2 {
+		b, _ = brokerOn(t, d, o)
+		ch = native(t, b)
+		require.Equal(t, []string{"a", "b"}, queueNames(t, b, "/"))
+		all := definitionsOf(t, b).Bindings["/"]
+		require.Len(t, all, 1)
+		require.Equal(t, "b", all[0].Destination)
+		for q, want := range map[string]int{"a": 1, "b": 2} {
+			info, err := b.Queue("/", q)
+			require.NoError(t, err)
+			require.Equal(t, want, info.Ready)
+		}
+		require.NoError(t, b.Close())
+	}
+	require.Equal(t, 1, strings.Count(log.String(), "declared anew"))
+}
 
 // What New cannot restore it refuses; the store stays as it is, and the caller's.
 func TestNewRefusesWhatItCannotRestore(t *testing.T) {

@@ -35,6 +35,7 @@ type vhost struct {
 	exclusive map[uint64]map[*queue.Host]struct{}
 	maxQueues int // negative is unlimited
 	deleted   bool
+	lost      map[string]lostQueue // by name; nil until there is one
 
 	cycles cycleWarnings
 
@@ -131,6 +132,13 @@ var errPoliciesChanged = errors.New("the policies changed")
 // has its own: who changes them later finds it.
 func (v *vhost) add(h *queue.Host, log uint64, obeyed *policy.Set) (*queue.Host, error) {
 	s := h.Spec()
+	replaced := false
+	defer func() {
+		if replaced { // told without a lock
+			v.b.opts.Logger.Warn("a queue that failed is declared anew: what the store has of it is deleted",
+				slog.String("vhost", v.name), slog.String("queue", s.Name))
+		}
+	}()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.deleted {
@@ -148,6 +156,7 @@ func (v *vhost) add(h *queue.Host, log uint64, obeyed *policy.Set) (*queue.Host,
 	if s.Durable && v.b.defs != nil {
 		// Before anybody can publish to it: what is in it must not be durable
 		// before it is.
+		replaced = v.dropLost(s.Name)
 		v.b.defs.commit(define(queueRecord{v.id, log, s}))
 	}
 	if s.Exclusive {
@@ -165,17 +174,18 @@ func (v *vhost) add(h *queue.Host, log uint64, obeyed *policy.Set) (*queue.Host,
 	return h, nil
 }
 
-// queueGone forgets a queue that has ended; see queue.HostEnv.
-func (v *vhost) queueGone(h *queue.Host, err error) {
+// queueGone forgets a queue that has ended; see queue.HostEnv. log is the number of
+// its log.
+func (v *vhost) queueGone(h *queue.Host, log uint64, err error) {
 	s := h.Spec()
-	if v.forget(h, err) && err != nil {
+	if v.forget(h, log, err) && err != nil {
 		v.b.opts.Logger.Error("queue failed", slog.String("vhost", v.name), slog.String("queue", s.Name), slog.Any("error", err))
 	}
 }
 
 // forget takes a queue and its bindings away, unless it never got its name. Who
 // declares the name anew waits until all has been told of the old one.
-func (v *vhost) forget(h *queue.Host, err error) bool {
+func (v *vhost) forget(h *queue.Host, log uint64, err error) bool {
 	s := h.Spec()
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -192,6 +202,9 @@ func (v *vhost) forget(h *queue.Host, err error) bool {
 	}
 	// Told even if a user's exchange type panics while its bindings go.
 	defer v.b.emit(func() Event { return QueueDeleted{VHost: v.name, Name: s.Name, Err: err} })
+	if err != nil && log != 0 {
+		v.keepLost(d, log)
+	}
 	v.exchanges.Forget(d)
 	return true
 }

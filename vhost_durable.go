@@ -32,7 +32,8 @@ func durableDestination(d *exchange.Destination) bool {
 // a new one if it needs one; the number is given back.
 func (v *vhost) hostEnv(s queue.Spec, log uint64) (queue.HostEnv, uint64) {
 	u := undertaker{v: v}
-	env := queue.HostEnv{Go: v.b.start, Gone: v.queueGone, Memory: v.b.opts.QueueMemory, DeadLetter: u.deadLetter}
+	env := queue.HostEnv{Go: v.b.start, Memory: v.b.opts.QueueMemory, DeadLetter: u.deadLetter}
+	env.Gone = func(h *queue.Host, err error) { v.queueGone(h, log, err) }
 	if v.b.defs == nil {
 		return env, 0
 	}
@@ -45,6 +46,39 @@ func (v *vhost) hostEnv(s queue.Spec, log uint64) (queue.HostEnv, uint64) {
 	}
 	env.Log = v.b.ms.Log(log)
 	return env, log
+}
+
+// lostQueue is what the store has of a durable queue that failed: a restart brings it
+// back, unless it is declared anew before that.
+type lostQueue struct {
+	log      uint64
+	bindings []msgstore.Definition // the changes that forget them
+}
+
+// keepLost remembers a queue that failed. v.mu is held.
+func (v *vhost) keepLost(d *exchange.Destination, log uint64) {
+	lost := lostQueue{log: log}
+	for _, b := range v.exchanges.BindingsTo(d) {
+		if from, ok := v.exchanges.Lookup(b.Source); ok && from.Spec().Durable {
+			lost.bindings = append(lost.bindings, undefine(bindingRecord{v.id, bindingInfo(v.name, b)}))
+		}
+	}
+	if v.lost == nil {
+		v.lost = map[string]lostQueue{}
+	}
+	v.lost[d.Name] = lost
+}
+
+// dropLost deletes what the store has of a queue that failed, as another one takes its
+// name, and reports whether there was one. v.mu is held.
+func (v *vhost) dropLost(name string) bool {
+	lost, ok := v.lost[name]
+	if ok {
+		delete(v.lost, name)
+		v.b.defs.commit(lost.bindings...)
+		v.b.ms.Log(lost.log).Drop()
+	}
+	return ok
 }
 
 // Settle implements channel.VHost.
