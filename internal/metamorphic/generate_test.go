@@ -122,6 +122,10 @@ func (g *generator) setUp() {
 		if g.coin() {
 			g.consume()
 		}
+		if g.coin() {
+			g.consumeReplies()
+			g.request()
+		}
 	}
 }
 
@@ -279,12 +283,17 @@ func (g *generator) publish() {
 				return
 			}
 		}
-		outcome, err := s.session.publish(m)
-		if s.session.end() == nil && outcome != "" {
-			p.see("%s", outcome)
-		}
-		p.result(s, err)
+		p.publish(s, m)
 	}, "publish to %q with %q mandatory=%t immediate=%t %s", m.exchange, m.key, m.mandatory, m.immediate, showMessage(m.msg))
+}
+
+// publish publishes, and notes what was said of it.
+func (p *player) publish(s *slot, m publish) {
+	outcome, err := s.session.publish(m)
+	if s.session.end() == nil && outcome != "" {
+		p.see("%s", outcome)
+	}
+	p.result(s, err)
 }
 
 func (g *generator) consume() {
@@ -293,7 +302,7 @@ func (g *generator) consume() {
 	case g.rarely():
 		c.tag, c.autoAck = "", false
 	case g.rarely():
-		c.queue = "nope" // a reply consumer is in no queue that could be asked for it
+		c.queue = "nope"
 	case g.rarely():
 		c.args = pick(g, amqp.Table{"x-priority": int32(1)}, amqp.Table{"x-priority": "high"}, amqp.Table{"x": "y"})
 	}
@@ -301,7 +310,7 @@ func (g *generator) consume() {
 	g.add(func(p *player, s *slot) {
 		_, taken := s.consumers[c.tag]
 		c := c
-		if taken && !anew {
+		if taken && (!anew || c.tag == s.replies) {
 			c.tag = fmt.Sprint("c-", 3+len(s.consumers))
 			if _, taken = s.consumers[c.tag]; taken {
 				p.see("no tag is free")
@@ -316,6 +325,72 @@ func (g *generator) consume() {
 	}, "consume %q as %q (or another: %t) auto-ack=%t exclusive=%t %s", c.queue, c.tag, !anew, c.autoAck, c.exclusive, showValue(c.args))
 }
 
+// directReply is the queue that stands for a channel's own replies.
+const directReply = "amq.rabbitmq.reply-to"
+
+// consumeReplies adds a consumer of direct replies. No queue knows of its tag, so that
+// the client could not tell it from another one of that tag.
+func (g *generator) consumeReplies() {
+	autoAck, again := !g.rarely(), g.rarely()
+	g.add(func(p *player, s *slot) {
+		if s.replies == "" || again {
+			p.consumeReplies(s, autoAck)
+		}
+	}, "consume replies (or again: %t) auto-ack=%t", again, autoAck)
+}
+
+func (p *player) consumeReplies(s *slot, autoAck bool) {
+	c := consume{queue: directReply, autoAck: autoAck}
+	for i := 0; c.tag == ""; i++ {
+		if _, taken := s.consumers[fmt.Sprint("c-", i)]; !taken {
+			c.tag = fmt.Sprint("c-", i)
+		}
+	}
+	err := s.session.consume(c)
+	if err == nil {
+		s.consumers[c.tag], s.replies = false, c.tag
+	}
+	p.result(s, err)
+}
+
+// request publishes what wants a direct reply.
+func (g *generator) request() {
+	m := publish{key: pick(g, "q0", "q1", "q2"), mandatory: g.coin(), msg: g.message()}
+	m.msg.ReplyTo = directReply
+	if !g.wide && g.modes[g.slot] == confirming {
+		m.mandatory = false // what comes back has no address there; see publish
+	}
+	careful := !g.rarely()
+	g.add(func(p *player, s *slot) {
+		if s.replies == "" && careful {
+			p.consumeReplies(s, true)
+		}
+		p.publish(s, m)
+	}, "request of %q mandatory=%t %s", m.key, m.mandatory, showMessage(m.msg))
+}
+
+// reply publishes to an address that was seen, of somebody who may be gone, or asks
+// whether he is.
+func (g *generator) reply() {
+	m := publish{mandatory: g.rnd.IntN(4) == 0, msg: g.message()}
+	delete(m.msg.Headers, "BCC") // see generator.publish
+	n, ask := g.rnd.IntN(3), g.rnd.IntN(5) == 0
+	g.add(func(p *player, s *slot) {
+		if len(p.asking) == 0 {
+			p.see("nobody has asked")
+			return
+		}
+		m := m
+		m.key = p.asking[max(0, len(p.asking)-1-n)]
+		if ask {
+			q, err := s.session.QueueDeclarePassive(m.key, false, false, false, false, nil)
+			p.result(s, err, q)
+			return
+		}
+		p.publish(s, m)
+	}, "reply to %d before the last, or only ask: %t, mandatory=%t %s", n, ask, m.mandatory, showMessage(m.msg))
+}
+
 func (g *generator) cancel() {
 	n := g.rnd.IntN(6)
 	requeue := !g.wide
@@ -326,7 +401,7 @@ func (g *generator) cancel() {
 		}
 		stream := "to " + tag
 		if !requeue {
-			delete(s.consumers, tag)
+			s.gone(tag)
 			p.result(s, s.session.cancel(tag, nil))
 			return
 		}
@@ -338,7 +413,7 @@ func (g *generator) cancel() {
 			return
 		}
 		s.held = nil
-		delete(s.consumers, tag)
+		s.gone(tag)
 		p.result(s, s.session.cancel(tag, func() error { return s.session.Nack(0, true, true) }))
 	}, "cancel consumer %d requeue=%t", n, requeue)
 }

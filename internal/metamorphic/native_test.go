@@ -18,7 +18,7 @@ var errNoWords = errors.New("the native API has no words for it")
 // nativePeer plays a connection with native channels, each of which is one of its
 // own to the broker.
 type nativePeer struct {
-	broker   *warren.Broker
+	broker   *testBroker
 	user     string
 	log      *eventLog
 	sessions []*nativeSession
@@ -191,7 +191,7 @@ func (s *nativeSession) consume(c consume) error {
 		options = append(options, warren.Exclusive())
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	before := s.consumers()
+	before := s.peer.broker.consumes.Load()
 	ended := make(chan error, 1)
 	done := make(chan struct{})
 	s.running.Go(func() {
@@ -207,10 +207,11 @@ func (s *nativeSession) consume(c consume) error {
 			s.peer.log.add(event{slot: s.slot, stream: "to " + tagName(c.tag), tag: d.DeliveryTag, text: showDelivery(deliveryOf(d))})
 		}
 	})
-	// The loop does not say when it has begun: the broker does.
+	// The loop does not say when it has begun. The broker says when it was asked for
+	// the consumer, and the next call waits for the outcome.
 	tick := time.NewTicker(50 * time.Microsecond)
 	defer tick.Stop()
-	for s.consumers() == before {
+	for s.peer.broker.consumes.Load() == before {
 		select {
 		case err := <-ended:
 			stop()
@@ -218,23 +219,15 @@ func (s *nativeSession) consume(c consume) error {
 		case <-tick.C:
 		}
 	}
+	if s.ch.DeclareExchange(ctx, "amq.direct", "direct", warren.Passive()) != nil {
+		stop()
+		return asClient(<-ended) // the consumer was refused, which ends the channel
+	}
 	s.stops[c.tag] = func() {
 		stop()
 		<-done
 	}
 	return nil
-}
-
-func (s *nativeSession) consumers() int {
-	qs, err := s.peer.broker.Queues(vhost)
-	if err != nil {
-		panic(err) // the virtual host is always there
-	}
-	n := 0
-	for _, q := range qs {
-		n += q.Consumers
-	}
-	return n
 }
 
 // cancel leaves a consumer's loop.

@@ -7,8 +7,14 @@ import (
 // operation adds an operation of any kind.
 func (g *generator) operation() {
 	switch n := g.rnd.IntN(100); {
-	case n < 26:
+	case n < 20:
 		g.publish()
+	case n < 22:
+		g.consumeReplies()
+	case n < 24:
+		g.request()
+	case n < 26:
+		g.reply()
 	case n < 44:
 		g.settle()
 	case n < 50:

@@ -37,7 +37,7 @@ type player struct {
 	testing.TB
 	h       *history
 	way     way
-	broker  *warren.Broker
+	broker  *testBroker
 	address string
 	// like is the transcript of who has played before, nil for the first one.
 	like     *transcript
@@ -46,6 +46,7 @@ type player struct {
 	peers  []peer
 	slots  []*slot
 	named  []string // names that the broker made up
+	asking []string // addresses of direct replies, as they were seen
 	script transcript
 	seen   []string // of the step
 	stuck  bool     // something did not come, and there is no use in going on
@@ -58,6 +59,7 @@ type slot struct {
 	tx           bool
 	confirms     bool
 	consumers    map[string]bool // whether they acknowledge, by tag
+	replies      string          // the tag of the consumer of direct replies
 	held         []held          // deliveries to settle, by tag
 	uncommitted  []held          // settled in a transaction
 }
@@ -99,11 +101,22 @@ func play(t testing.TB, h *history, w way, like *transcript, patience time.Durat
 // see notes something about the step.
 func (p *player) see(format string, args ...any) {
 	line := fmt.Sprintf(format, args...)
+	line = replyAddress.ReplaceAllStringFunc(line, func(address string) string {
+		i := slices.Index(p.asking, address)
+		if i < 0 {
+			i = len(p.asking)
+			p.asking = append(p.asking, address)
+		}
+		return fmt.Sprintf("<address %d>", i)
+	})
 	for i, name := range p.named {
 		line = strings.ReplaceAll(line, name, fmt.Sprintf("<made up %d>", i))
 	}
 	p.seen = append(p.seen, madeUpName.ReplaceAllString(line, "<made up>"))
 }
+
+// replyAddress is where to send a direct reply.
+var replyAddress = regexp.MustCompile(`amq\.rabbitmq\.reply-to(\.[\w-]+){2}`)
 
 // madeUpName is a name that the broker made up for a queue that it then refused.
 var madeUpName = regexp.MustCompile(`amq\.gen-[\w-]{22}`)
@@ -290,11 +303,19 @@ func (p *player) events(es []event) {
 			p.see("on %d %s: %s", e.slot, e.stream, e.text)
 		}
 		if e.stream == cancelled {
-			delete(s.consumers, e.text)
+			s.gone(e.text)
 		}
 		if e.tag != 0 && s.consumers[strings.TrimPrefix(e.stream, "to ")] {
 			s.hold(e.tag, e.stream)
 		}
+	}
+}
+
+// gone forgets a consumer.
+func (s *slot) gone(tag string) {
+	delete(s.consumers, tag)
+	if s.replies == tag {
+		s.replies = ""
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/warrenmq/warren"
 	"github.com/warrenmq/warren/amqp091"
+	"github.com/warrenmq/warren/intercept"
 )
 
 // way is a way into a broker.
@@ -21,27 +23,27 @@ type way struct {
 	native bool
 	// dial connects as a user. Address is where the broker listens, if listens is
 	// set.
-	dial    func(b *warren.Broker, address, user string) (peer, error)
+	dial    func(b *testBroker, address, user string) (peer, error)
 	listens bool
 }
 
 // ways are all there are. The first one sees what was sent to it, and tells the
 // others how much they have to wait for.
 var ways = []way{
-	{name: "TCP", listens: true, dial: func(_ *warren.Broker, address, user string) (peer, error) {
+	{name: "TCP", listens: true, dial: func(_ *testBroker, address, user string) (peer, error) {
 		return dialClient(user, func(string, string) (net.Conn, error) { return net.Dial("tcp", address) })
 	}},
-	{name: "Pipe", dial: func(b *warren.Broker, _, user string) (peer, error) {
+	{name: "Pipe", dial: func(b *testBroker, _, user string) (peer, error) {
 		return dialClient(user, b.Dial)
 	}},
-	{name: "amqp091", dial: func(b *warren.Broker, _, user string) (peer, error) {
-		c, err := amqp091.Open(b, warren.User(user))
+	{name: "amqp091", dial: func(b *testBroker, _, user string) (peer, error) {
+		c, err := amqp091.Open(b.Broker, warren.User(user))
 		if err != nil {
 			return nil, err
 		}
 		return newClientPeer(c, func() (clientChannel, error) { return orNil(c.Channel()) }), nil
 	}},
-	{name: "Memory", native: true, dial: func(b *warren.Broker, _, user string) (peer, error) {
+	{name: "Memory", native: true, dial: func(b *testBroker, _, user string) (peer, error) {
 		return &nativePeer{broker: b, user: user, log: newEventLog()}, nil
 	}},
 }
@@ -205,12 +207,25 @@ const (
 	limited = "limited"
 )
 
+// testBroker is a broker that tells how often it was asked for a consumer.
+type testBroker struct {
+	*warren.Broker
+	consumes atomic.Int64
+}
+
 // newBroker makes a broker for one player, and gives where it listens.
-func newBroker(t testing.TB, listens bool) (b *warren.Broker, address string, end func()) {
+func newBroker(t testing.TB, listens bool) (b *testBroker, address string, end func()) {
 	t.Helper()
+	b = new(testBroker)
 	// Frames are small, so that bodies need several. Nothing depends on when a
 	// socket was written to.
-	b, err := warren.New(warren.Options{FrameMax: minFrame, MaxUnsent: 16 << 20})
+	var err error
+	b.Broker, err = warren.New(warren.Options{FrameMax: minFrame, MaxUnsent: 16 << 20, Interceptors: []intercept.Interceptor{
+		intercept.On(func(intercept.Client, *intercept.Consume) error {
+			b.consumes.Add(1)
+			return nil
+		}),
+	}})
 	require.NoError(t, err)
 	require.NoError(t, b.Auth().AddUser(limited, limited))
 	require.NoError(t, b.Auth().SetPermissions(warren.Permission{
