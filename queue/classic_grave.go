@@ -186,10 +186,11 @@ func (q *classic) exhume(out *Actions) {
 	}
 }
 
-// loadDead asks for the bodies of the first ones that wait, unless that was done.
+// loadDead asks for the bodies of the first ones that wait, unless that was done. What
+// stands between them is read as well, and counts.
 func (q *classic) loadDead(out *Actions) {
 	all := q.grave.waiting.all()
-	if s := q.at(all[0].seq); s.is(loading) || len(q.memory.loads) == maxLoads {
+	if s := q.at(all[0].seq); s.is(loading) || len(q.memory.loads) >= q.maxLoads() {
 		return
 	}
 	r := store.Range{From: all[0].seq, To: all[0].seq}
@@ -199,16 +200,26 @@ func (q *classic) loadDead(out *Actions) {
 		if c.msg != nil || i > 0 && (c.seq <= r.To || c.seq-r.From >= loadPositions) {
 			break
 		}
-		s := q.at(c.seq)
-		asked.add(1, s.size())
-		if s.is(loading) || i > 0 && (asked.messages > loadMessages || asked.octets > loadOctets) {
+		if s := q.at(c.seq); i > 0 && (s.is(loading) || !q.fitsLoad(r.To, c.seq, &asked)) {
 			break
 		}
-		s.set(loading)
+		q.at(c.seq).set(loading)
 		r.To = c.seq
 	}
 	q.memory.loads = append(q.memory.loads, r)
 	out.Load = append(out.Load, r)
+}
+
+// fitsLoad adds what stands after one position and up to another to what is asked
+// for, and reports whether one load brings so much.
+func (q *classic) fitsLoad(after, seq uint64, asked *amount) bool {
+	for at, s := q.from(after + 1); at <= seq && !s.gone(); at, s = q.from(at + 1) {
+		asked.add(1, s.size())
+		if asked.messages >= loadMessages || asked.octets > loadOctets {
+			return false
+		}
+	}
+	return true
 }
 
 // find gives the dead message at a position, near in the list to where the last

@@ -254,8 +254,8 @@ func (q *classic) loaded(ev Event, out *Actions) bool {
 				continue
 			}
 		}
-		if !s.is(slotReady) || s.msg() != nil || q.levels != nil && !s.is(loading) {
-			l.Msg.Release() // it was purged, a consumer holds it, or it is of another level
+		if !s.is(slotReady|loading) || s.msg() != nil {
+			l.Msg.Release() // it was purged, a consumer holds it, or it only stands between
 			continue
 		}
 		q.account(l.Seq, s, -1)

@@ -118,6 +118,34 @@ func TestPrioritiesWhoseMessagesLeaveMemory(t *testing.T) {
 	r.deleteAndBalance()
 }
 
+// What two loads ask for could overlap, so that the one which is answered first would
+// take for lost what the other one brings.
+func TestAPriorityQueueLoadsItsDeadWhenNothingElseIsLoaded(t *testing.T) {
+	t.Parallel()
+	log := newFakeLog()
+	r, dead := newRuled(t, args(argMaxPriority, uint8(5), argDeadLetterExchange, "d"), func(s *Spec, env *HostEnv) {
+		log.with(s, env)
+		env.Memory = Bounds{Messages: 1}
+	})
+	r.priorityOf = firstDigit
+	log.recoverIn(1, nil)
+	rnd := rand.New(rand.NewPCG(1, 1))
+	r.postStored("5a", "5b", "5c", "1a", "3a")
+	log.settleAll(rnd)
+	in := r.consume(Consumer{Prefetch: 3})
+	log.settleAll(rnd)
+	held := in.want("5a", "5b", "5c")
+	r.settle(Ack, held[2]) // so that one more is loaded
+	for _, d := range held[:2] {
+		r.settle(Discard, d)
+	}
+	require.Len(t, log.loads, 1)
+	log.settleAll(rnd)
+	in.want("3a", "1a")
+	require.Equal(t, []string{"5a rejected d ", "5b rejected d "}, dead.taken())
+	r.deleteAndBalance()
+}
+
 func TestAPriorityQueueInUseAllocatesNothing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("sync.Pool forgets at random under the race detector")

@@ -315,6 +315,40 @@ func TestTheDeadAreLoadedInTheirOrder(t *testing.T) {
 	r.deleteAndBalance()
 }
 
+// The dead are loaded without what stands between them, however much that is.
+func TestTheDeadDoNotBringTheLivingBackIntoMemory(t *testing.T) {
+	t.Parallel()
+	log := newFakeLog()
+	r, dead := newRuled(t, args(argDeadLetterExchange, "d"), func(s *Spec, env *HostEnv) {
+		log.with(s, env)
+		env.Memory = Bounds{Messages: 2, Octets: 1 << 20}
+	})
+	log.recoverIn(10, nil)
+	in := r.consume(Consumer{})
+	big := func(i int) string { return fmt.Sprintf("%0*d", loadOctets/10, i) }
+	const n = 50
+	for i := range n {
+		r.postStored(big(i))
+	}
+	log.settleAll(rand.New(rand.NewPCG(1, 2)))
+	held := in.take()
+	require.Len(t, held, n)
+	r.h.Cancel(in.id)
+	r.settle(Ack, append(held[:10:10], held[n-10:]...)...) // whose bodies may be in memory
+	held = held[10 : n-10]
+	r.settle(Requeue, held[1:len(held)-1]...)
+	r.settle(Discard, held[0], held[len(held)-1])
+	for log.commit(9) > 0 || len(log.loads) > 0 {
+		for _, l := range log.loads {
+			require.LessOrEqual(t, l.r.To-l.r.From, uint64(10), "it reads %v", l.r)
+		}
+		log.load()
+	}
+	require.Len(t, dead.taken(), 2)
+	require.LessOrEqual(t, r.inMemory(), 4)
+	r.deleteAndBalance()
+}
+
 // What cannot be read is not lost; it is tried again.
 func TestADeadLetterThatCannotBeLoadedIsTriedAgain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
