@@ -15,8 +15,13 @@ import (
 // undertaker sends the dead letters of one queue on their way. It is used by
 // whoever runs that queue, one goroutine at a time.
 type undertaker struct {
-	v       *vhost
-	subject *exchange.Subject // made for the first one
+	v *vhost
+	// tools are made for the first one: most queues never have any.
+	*tools
+}
+
+type tools struct {
+	subject *exchange.Subject
 	found   []*exchange.Destination
 	to      []*queue.Host
 }
@@ -54,14 +59,14 @@ func (u *undertaker) deadLetter(h *queue.Host, d *queue.Dead) (m *message.Messag
 // route finds the queues of a letter. An exchange type of a user's that panics
 // must not take the queue with it.
 func (u *undertaker) route(x *exchange.Exchange, l *deadletter.Letter) (err error) {
-	if u.subject == nil {
-		u.subject = new(exchange.Subject)
+	if u.tools == nil {
+		u.tools = &tools{subject: new(exchange.Subject)}
 	}
 	defer func() {
 		clear(u.found)
 		u.subject.Reset(nil)
 		if v := recover(); v != nil {
-			u.subject = nil // in whatever state it is
+			u.subject = new(exchange.Subject) // whatever state the old one is in
 			err = fmt.Errorf("its exchange '%s' panicked: %v", x.Name(), v)
 		}
 	}()
