@@ -84,7 +84,7 @@ func TestOpenConnectionsObeyChangedPermissionsAtOnce(t *testing.T) {
 		return err
 	}), amqp.AccessRefused, "ACCESS_REFUSED - access to queue 'jobs' in vhost '/' refused for user 'ann'")
 
-	require.True(t, b.Auth().ClearPermissions("ann", "/"))
+	cleared(t, true)(b.Auth().ClearPermissions("ann", "/"))
 	requireCode(t, refused(publishOn), amqp.AccessRefused, noWrite)
 
 	permit(t, b, "ann", "/", ".*", ".*", ".*")

@@ -13,6 +13,7 @@ import (
 	"github.com/warrenmq/warren/auth"
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/store/memstore"
+	"github.com/warrenmq/warren/store/storetest"
 	"github.com/warrenmq/warren/wire"
 )
 
@@ -408,20 +409,33 @@ func TestDefinitionsAreAnsweredWhenTheyAreDurable(t *testing.T) {
 			return b.Auth().SetPermissions(warren.Permission{User: "guest", VHost: "v"})
 		},
 		"forbid": func(_ context.Context, b *warren.Broker, _ *warren.Channel) error {
-			b.Auth().ClearPermissions("guest", "/")
-			return nil
+			_, err := b.Auth().ClearPermissions("guest", "/")
+			return err
+		},
+		"forget the limits at topics": func(_ context.Context, b *warren.Broker, _ *warren.Channel) error {
+			_, err := b.Auth().ClearTopicPermissions("guest", "/")
+			return err
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := memstore.NewDisk()
-			b, s := brokerOn(t, d, warren.Options{})
 			ctx := t.Context()
-			require.NoError(t, b.AddVHost("v"))
-			ch := native(t, b)
-			durableQueue(t, ch, "q")
-			require.NoError(t, ch.DeclareExchange(ctx, "x", "direct", warren.Durable()))
-			require.NoError(t, ch.BindQueue(ctx, "q", "x", ""))
+			begun := func() (*warren.Broker, *warren.Channel, *memstore.Disk, *storetest.Faulty) {
+				d := memstore.NewDisk()
+				b, s := brokerOn(t, d, warren.Options{})
+				require.NoError(t, b.AddVHost("v"))
+				require.NoError(t, b.Auth().SetTopicPermissions(warren.TopicPermission{User: "guest", VHost: "/", Exchange: "amq.topic"}))
+				ch := native(t, b)
+				durableQueue(t, ch, "q")
+				require.NoError(t, ch.DeclareExchange(ctx, "x", "direct", warren.Durable()))
+				require.NoError(t, ch.BindQueue(ctx, "q", "x", ""))
+				return b, ch, d, s
+			}
+			b, ch, _, s := begun()
+			s.FailApply(1, storetest.ErrInjected, false)
+			require.Error(t, op(ctx, b, ch), "it cannot be durable")
+
+			b, ch, d, s := begun()
 			s.Hold()
 			defer s.Release()
 			done := make(chan error, 1)

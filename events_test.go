@@ -317,10 +317,10 @@ func TestEventsOfUsersAndPermissions(t *testing.T) {
 	require.NoError(t, users.SetPermissions(p))
 	require.NoError(t, users.SetTopicPermissions(topic))
 	h.all(warren.PermissionCreated{Permission: p}, warren.TopicPermissionCreated{TopicPermission: topic})
-	require.True(t, users.ClearPermissions("u", "/"))
-	require.False(t, users.ClearPermissions("u", "/"))
-	require.True(t, users.ClearTopicPermissions("u", "/"))
-	require.False(t, users.ClearTopicPermissions("u", "/"))
+	cleared(t, true)(users.ClearPermissions("u", "/"))
+	cleared(t, false)(users.ClearPermissions("u", "/"))
+	cleared(t, true)(users.ClearTopicPermissions("u", "/"))
+	cleared(t, false)(users.ClearTopicPermissions("u", "/"))
 	gone := []warren.Event{
 		warren.TopicPermissionDeleted{User: "u", VHost: "/", Exchange: "amq.topic"},
 		warren.PermissionDeleted{User: "u", VHost: "/"},
@@ -394,4 +394,13 @@ func TestEventsOfAVirtualHost(t *testing.T) {
 	require.NoError(t, b.AddVHost("v"), "there is room for another of that name")
 	h.all(warren.VHostCreated{VHost: "v"})
 	exchanges()
+}
+
+// cleared checks what a Clear gave.
+func cleared(t testing.TB, want bool) func(had bool, err error) {
+	return func(had bool, err error) {
+		t.Helper()
+		require.NoError(t, err)
+		require.Equal(t, want, had)
+	}
 }

@@ -23,15 +23,15 @@ func TestAChangeCountsAtOnce(t *testing.T) {
 	}{
 		{"nothing", func(*testing.T, *auth.Registry) {}, true, true},
 		{"another pattern", func(t *testing.T, r *auth.Registry) { allow(t, r, "^other$") }, false, true},
-		{"permissions cleared", func(_ *testing.T, r *auth.Registry) { r.ClearPermissions("u", "/") }, false, false},
+		{"permissions cleared", func(t *testing.T, r *auth.Registry) { cleared(t, true)(r.ClearPermissions("u", "/")) }, false, false},
 		{"cleared and set again", func(t *testing.T, r *auth.Registry) {
-			r.ClearPermissions("u", "/")
+			cleared(t, true)(r.ClearPermissions("u", "/"))
 			allow(t, r, ".*")
 		}, true, true},
 		{"user deleted", func(t *testing.T, r *auth.Registry) { require.NoError(t, r.DeleteUser("u")) }, false, false},
 		{"vhost deleted", func(_ *testing.T, r *auth.Registry) { r.DeleteVHost("/") }, false, false},
 		{"topic limited", func(t *testing.T, r *auth.Registry) { require.NoError(t, r.SetTopicPermissions(topic("^other"))) }, true, false},
-		{"topic free", func(_ *testing.T, r *auth.Registry) { r.ClearTopicPermissions("u", "/") }, true, true},
+		{"topic free", func(t *testing.T, r *auth.Registry) { cleared(t, true)(r.ClearTopicPermissions("u", "/")) }, true, true},
 		{"another vhost", func(t *testing.T, r *auth.Registry) {
 			require.NoError(t, r.SetPermissions(auth.Permission{User: "u", VHost: "other"}))
 			r.DeleteVHost("other")
@@ -164,7 +164,9 @@ func TestChecksDuringChanges(t *testing.T) {
 			case 0:
 				allow(t, r, "^a$")
 			case 1:
-				r.ClearPermissions("u", "/")
+				if _, err := r.ClearPermissions("u", "/"); err != nil {
+					t.Error(err)
+				}
 			case 2:
 				allow(t, r, "^[ab]$")
 			case 3:
@@ -172,7 +174,9 @@ func TestChecksDuringChanges(t *testing.T) {
 					t.Error(err)
 				}
 			case 4:
-				r.ClearTopicPermissions("u", "/")
+				if _, err := r.ClearTopicPermissions("u", "/"); err != nil {
+					t.Error(err)
+				}
 			case 5:
 				r.ListPermissions()
 				r.Users()

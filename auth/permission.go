@@ -118,18 +118,18 @@ func (r *Registry) SetPermissions(p Permission) (err error) {
 
 // ClearPermissions takes a user's access to a virtual host away, and reports
 // whether he had any. His topic permissions stay and count again with the next
-// SetPermissions.
-func (r *Registry) ClearPermissions(user, vhost string) bool {
+// SetPermissions. The error is that of a change that is in force but not durable.
+func (r *Registry) ClearPermissions(user, vhost string) (had bool, err error) {
 	r.mu.Lock()
-	defer r.commit(nil)
+	defer r.commit(&err)
 	at := place{user, vhost}
-	_, had := r.rows[at]
+	_, had = r.rows[at]
 	delete(r.rows, at)
 	r.generation.Add(1)
 	if had {
 		r.changed(Change{Kind: PermissionDeleted, User: user, VHost: vhost})
 	}
-	return had
+	return had, nil
 }
 
 // Permissions gives what a user may do in a virtual host; false if he has no
@@ -194,10 +194,10 @@ func (p *TopicPermission) expand(pattern string) string {
 
 // ClearTopicPermissions takes the limits of a user at the named exchanges of a
 // virtual host away, at all of them if none is named. It reports whether there
-// were any.
-func (r *Registry) ClearTopicPermissions(user, vhost string, exchanges ...string) bool {
+// were any. The error is that of a change that is in force but not durable.
+func (r *Registry) ClearTopicPermissions(user, vhost string, exchanges ...string) (had bool, err error) {
 	r.mu.Lock()
-	defer r.commit(nil)
+	defer r.commit(&err)
 	at := place{user, vhost}
 	before := r.topics[at]
 	left := maps.Clone(before)
@@ -214,7 +214,7 @@ func (r *Registry) ClearTopicPermissions(user, vhost string, exchanges ...string
 		r.topics[at] = left
 	}
 	r.generation.Add(1)
-	return len(left) < len(before)
+	return len(left) < len(before), nil
 }
 
 // ListTopicPermissions gives all topic permissions by user, virtual host and

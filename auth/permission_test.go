@@ -170,8 +170,8 @@ func TestPermissionsAreListed(t *testing.T) {
 	require.NoError(t, r.DeleteUser("u"))
 	require.Equal(t, all[:1], r.ListPermissions())
 	require.Equal(t, topics[:1], r.ListTopicPermissions())
-	require.True(t, r.ClearPermissions("a", "/"))
-	require.False(t, r.ClearPermissions("a", "/"))
+	cleared(t, true)(r.ClearPermissions("a", "/"))
+	cleared(t, false)(r.ClearPermissions("a", "/"))
 	require.Empty(t, r.ListPermissions())
 }
 
@@ -221,11 +221,20 @@ func TestClearTopicPermissions(t *testing.T) {
 	}
 	a := access(t, r)
 	require.False(t, a.WriteTopic("x", "k"))
-	require.True(t, r.ClearTopicPermissions("u", "/", "x"))
-	require.False(t, r.ClearTopicPermissions("u", "/", "x"))
+	cleared(t, true)(r.ClearTopicPermissions("u", "/", "x"))
+	cleared(t, false)(r.ClearTopicPermissions("u", "/", "x"))
 	require.True(t, a.WriteTopic("x", "k"))
 	require.False(t, a.WriteTopic("y", "k"))
-	require.True(t, r.ClearTopicPermissions("u", "/"))
-	require.False(t, r.ClearTopicPermissions("u", "/"))
+	cleared(t, true)(r.ClearTopicPermissions("u", "/"))
+	cleared(t, false)(r.ClearTopicPermissions("u", "/"))
 	require.True(t, a.WriteTopic("y", "k"))
+}
+
+// cleared checks what a Clear gave.
+func cleared(t testing.TB, want bool) func(had bool, err error) {
+	return func(had bool, err error) {
+		t.Helper()
+		require.NoError(t, err)
+		require.Equal(t, want, had)
+	}
 }

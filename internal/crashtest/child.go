@@ -103,8 +103,8 @@ func administrate(b *warren.Broker, f []string) (string, error) {
 	case cmd == "set-permission" && len(f) == 4:
 		return "", users.SetPermissions(warren.Permission{User: f[1], VHost: f[2], Configure: f[3], Write: f[3], Read: f[3]})
 	case cmd == "clear-permission" && len(f) == 3:
-		users.ClearPermissions(f[1], f[2])
-		return "", nil
+		_, err := users.ClearPermissions(f[1], f[2])
+		return "", err
 	}
 	return "", fmt.Errorf("what is %q?", f)
 }
