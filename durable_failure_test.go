@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,8 +22,10 @@ import (
 	"github.com/warrenmq/warren/store/storetest"
 )
 
-// promised is what a broker confirmed to a history.
+// promised is what a broker confirmed to a history. Its lock is held by the history but
+// while it waits for the broker.
 type promised struct {
+	mu       sync.Mutex
 	queues   map[string]bool // true: declared; false: deleted
 	bindings map[string]bool
 	users    map[string]bool
@@ -29,19 +33,55 @@ type promised struct {
 	maybe    map[string][]string // by queue: settled, but nobody said that this is durable
 }
 
-// history does a bit of everything and notes what was confirmed. A channel that is
-// refused something is closed, so each step has one of its own.
-func history(t *testing.T, b *warren.Broker) *promised {
-	p := &promised{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string][]string{}, map[string][]string{}}
+// history does a bit of everything and notes what was confirmed. What fails does so
+// because of cause. A channel that is refused something is closed, so each step has one
+// of its own.
+func history(t *testing.T, b *warren.Broker, cause error) *promised {
+	p := newPromised()
+	p.happens(t, b, cause)
+	return p
+}
+
+func newPromised() *promised {
+	return &promised{
+		queues: map[string]bool{}, bindings: map[string]bool{}, users: map[string]bool{},
+		messages: map[string][]string{}, maybe: map[string][]string{},
+	}
+}
+
+// clone gives what is promised at this moment.
+func (p *promised) clone() *promised {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := newPromised()
+	out.queues, out.bindings, out.users = maps.Clone(p.queues), maps.Clone(p.bindings), maps.Clone(p.users)
+	for q, all := range p.messages {
+		out.messages[q] = slices.Clone(all)
+	}
+	return out
+}
+
+// without lets go of the lock.
+func (p *promised) without(f func()) {
+	p.mu.Unlock()
+	defer p.mu.Lock()
+	f()
+}
+
+func (p *promised) happens(t *testing.T, b *warren.Broker, cause error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	ctx := t.Context()
 	step := func(f func(ch *warren.Channel) error) bool {
-		ch, err := b.Channel(ctx)
+		var ch *warren.Channel
+		var err error
+		p.without(func() { ch, err = b.Channel(ctx) })
 		require.NoError(t, err)
-		defer ch.Close()
-		err = f(ch)
+		defer p.without(func() { ch.Close() })
+		p.without(func() { err = f(ch) })
 		var e *warren.Error
 		if errors.As(err, &e) && errors.Is(err, reply.InternalError) {
-			require.Contains(t, e.Text, "is not durable: "+storetest.ErrInjected.Error())
+			require.Contains(t, e.Text, "is not durable: "+cause.Error())
 		}
 		return err == nil
 	}
@@ -67,6 +107,8 @@ func history(t *testing.T, b *warren.Broker) *promised {
 			return err
 		}
 		body := string(d.Body)
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		p.messages["a"] = slices.DeleteFunc(p.messages["a"], func(s string) bool { return s == body })
 		p.maybe["a"] = append(p.maybe["a"], body)
 		return d.Ack()
@@ -84,8 +126,10 @@ func history(t *testing.T, b *warren.Broker) *promised {
 			if err := d.Ack(); err != nil {
 				return err
 			}
+			p.mu.Lock()
 			p.messages["b"] = slices.DeleteFunc(p.messages["b"], func(s string) bool { return s == body })
 			p.maybe["b"] = append(p.maybe["b"], body)
+			p.mu.Unlock()
 		}
 		for _, q := range []string{"b", "c"} {
 			if err := ch.Publish(ctx, "", q, persistent("tx")); err != nil {
@@ -95,30 +139,32 @@ func history(t *testing.T, b *warren.Broker) *promised {
 		if err := ch.TxCommit(ctx); err != nil {
 			return err
 		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		p.messages["b"] = append(p.messages["b"], "tx")
 		p.messages["c"] = append(p.messages["c"], "tx")
 		p.maybe["b"] = nil
 		return nil
 	})
 	for _, name := range []string{"alice", "bob"} {
-		p.users[name] = b.Auth().AddUser(name, "p") == nil
+		var err error
+		p.without(func() { err = b.Auth().AddUser(name, "p") })
+		p.users[name] = err == nil
 	}
+	// From when it is asked for until it is answered nobody knows.
+	delete(p.bindings, "a")
 	if step(func(ch *warren.Channel) error { return ch.UnbindQueue(ctx, "a", "amq.fanout", "k") }) {
 		p.bindings["a"] = false
-	} else {
-		delete(p.bindings, "a")
 	}
+	delete(p.queues, "c")
+	delete(p.bindings, "c")
+	delete(p.messages, "c")
 	if step(func(ch *warren.Channel) error {
 		_, err := ch.DeleteQueue(ctx, "c")
 		return err
 	}) {
 		p.queues["c"], p.bindings["c"] = false, false
-	} else {
-		delete(p.queues, "c")
-		delete(p.bindings, "c")
 	}
-	delete(p.messages, "c")
-	return p
 }
 
 // kept checks that everything that was promised is there.
@@ -168,7 +214,7 @@ func TestAnErrorOfTheStoreLosesNothingThatWasConfirmed(t *testing.T) {
 	d := memstore.NewDisk()
 	b, s := brokerOn(t, d, warren.Options{})
 	began := s.Applied()
-	history(t, b).kept(t, afterCrash(t, d))
+	history(t, b, nil).kept(t, afterCrash(t, d))
 	applies := s.Applied() - began
 	require.NoError(t, b.Close())
 	for n := 1; n <= applies; n++ {
@@ -178,7 +224,7 @@ func TestAnErrorOfTheStoreLosesNothingThatWasConfirmed(t *testing.T) {
 			b, s := brokerOn(t, d, warren.Options{OnStoreError: func(err error) { told <- err }})
 			require.NoError(t, b.Health())
 			s.FailApply(n, storetest.ErrInjected, written)
-			p := history(t, b)
+			p := history(t, b, storetest.ErrInjected)
 			// A consumer of what is in memory goes on.
 			ch := native(t, b)
 			filled(t, ch, "memory", "1", "2")
@@ -196,6 +242,82 @@ func TestAnErrorOfTheStoreLosesNothingThatWasConfirmed(t *testing.T) {
 			require.Empty(t, told, "it is told once")
 			p.kept(t, afterCrash(t, d))
 		}
+	}
+}
+
+// A disk that is full at any one moment: what was confirmed is there at once, the rest
+// is when there is room again, and the broker goes on.
+func TestADiskThatIsFullAtAnyMomentLosesNothingThatWasConfirmed(t *testing.T) {
+	t.Parallel()
+	b, s := brokerOn(t, memstore.NewDisk(), warren.Options{})
+	began := s.Applied()
+	history(t, b, nil)
+	applies := s.Applied() - began
+	require.NoError(t, b.Close())
+	for n := 1; n <= applies; n++ {
+		t.Run(fmt.Sprint("Apply ", n), func(t *testing.T) {
+			t.Parallel()
+			d := memstore.NewDisk()
+			b, s := brokerOn(t, d, warren.Options{})
+			start := s.Applied()
+			s.FailApply(n, store.ErrNoSpace, false)
+			p := history(t, b, store.ErrNoSpace)
+			for i := 0; s.Applied() < start+n; i++ { // it all took fewer steps this time
+				_ = b.Auth().AddUser(fmt.Sprint("somebody ", i), "p")
+			}
+			at := afterCrash(t, d)
+			p.kept(t, at)
+			require.NoError(t, at.Close())
+
+			require.Eventually(t, func() bool { return b.Health() == nil && len(b.Alarms()) == 0 }, patience, time.Millisecond)
+			durableQueue(t, native(t, b), "later", "1", "2")
+			flushed(t, b)
+			later := afterCrash(t, d)
+			require.Equal(t, definitionsOf(t, b), definitionsOf(t, later), "what could not be written at once is now")
+			require.Equal(t, []string{"1", "2"}, drained(t, native(t, later), "later"))
+			p.kept(t, later)
+			require.NoError(t, later.Close())
+			require.NoError(t, b.Close())
+		})
+	}
+}
+
+// A disk that is slow at any one moment: nothing is confirmed before it is there.
+func TestADiskThatIsSlowAtAnyMomentConfirmsNothingAhead(t *testing.T) {
+	t.Parallel()
+	b, s := brokerOn(t, memstore.NewDisk(), warren.Options{})
+	began := s.Applied()
+	history(t, b, nil)
+	applies := s.Applied() - began
+	require.NoError(t, b.Close())
+	for n := 1; n <= applies; n++ {
+		t.Run(fmt.Sprint("Apply ", n), func(t *testing.T) {
+			t.Parallel()
+			d := memstore.NewDisk()
+			b, s := brokerOn(t, d, warren.Options{})
+			start := s.Applied()
+			s.HoldApply(n)
+			p := newPromised()
+			var promised *promised
+			var image *memstore.Disk
+			looked := make(chan struct{})
+			go func() {
+				defer close(looked)
+				s.AwaitHeld()
+				promised, image = p.clone(), d.Crash()
+				s.Release()
+			}()
+			p.happens(t, b, nil)
+			for i := 0; s.Applied() < start+n; i++ { // it all took fewer steps this time
+				require.NoError(t, b.Auth().AddUser(fmt.Sprint("somebody ", i), "p"))
+			}
+			await(t, looked)
+			next, _ := brokerOn(t, image, warren.Options{})
+			promised.kept(t, next)
+			require.NoError(t, next.Close())
+			p.kept(t, afterCrash(t, d))
+			require.NoError(t, b.Close())
+		})
 	}
 }
 

@@ -26,6 +26,7 @@ type Faulty struct {
 	failed  error
 	space   *store.Space
 	hold    bool
+	holdAt  int // the number of the Apply that begins Hold; 0 for none
 	waiting int
 }
 
@@ -60,6 +61,13 @@ func (f *Faulty) Hold() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.hold = true
+}
+
+// HoldApply is Hold from the n-th Apply from now on; the next one is 1.
+func (f *Faulty) HoldApply(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.holdAt = f.applied + n
 }
 
 // Release ends Hold.
@@ -106,6 +114,7 @@ func (f *Faulty) next(changes []store.Change) (written bool, err error) {
 	defer f.mu.Unlock()
 	f.applied++
 	n := f.applied
+	f.hold = f.hold || n == f.holdAt
 	f.waiting++
 	f.turn.Broadcast()
 	for f.hold {
