@@ -50,7 +50,7 @@ func (q *classic) open(s Spec, env Env, merge func(Spec, message.Table) rules) {
 	q.arguments, q.merge = s.Arguments, merge
 	q.rules = merge(s, env.Policy)
 	q.autoDelete, q.durable, q.paging = s.AutoDelete, s.Durable && env.Stored, env.Stored
-	q.watch = watch{clock: env.Now, fresh: none}
+	q.watch = watch{clock: env.Now, fresh: none, unnoticed: none}
 	if q.watch.clock == nil {
 		q.watch.clock = time.Now
 	}
@@ -159,8 +159,21 @@ func (q *classic) offer(seq uint64, out *Actions) {
 	q.watch.fresh = seq
 	q.handOut(out)
 	q.watch.fresh = none
+	before := q.ready
 	q.dropOver(out)
+	if q.levels == nil {
+		q.expire(out)
+		return
+	}
+	if q.ready == before && q.ready > 1 {
+		if head, _ := q.head(); head == seq {
+			q.watch.unnoticed = seq
+		}
+		return
+	}
+	q.watch.unnoticed = none
 	q.expire(out)
+	q.arm(out) // before another one of the batch overtakes it unnoticed
 }
 
 // pump hands ready messages out for as long as somebody can take them, and sees
@@ -251,6 +264,9 @@ func (q *classic) answer(g pendingGet, seq uint64, s slot, out *Actions) {
 // handOver takes the first ready message out of the ready ones: for good if it
 // needs no acknowledgement, so that its reference goes with the delivery.
 func (q *classic) handOver(seq uint64, s slot, noAck bool, out *Actions) {
+	if q.watch.timed {
+		q.watch.unnoticed = none
+	}
 	if q.paging {
 		q.account(seq, s, -1)
 		q.taken(seq)
@@ -314,6 +330,7 @@ func (q *classic) Settle(in []Settle, out *Actions) {
 		}
 	}
 	if requeued {
+		q.watch.unnoticed = none
 		q.dropReturned(out)
 	}
 	q.pump(out)

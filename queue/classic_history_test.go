@@ -172,6 +172,7 @@ func (g *game) open(log historyLog) {
 // play plays one step.
 func (g *game) play(s step) {
 	g.notes = append(g.notes, strings.TrimSuffix(g.step(s), "; "))
+	g.model.setTimer()
 	g.log.settle()
 	g.compare()
 	if g.model.gone {

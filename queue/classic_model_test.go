@@ -31,6 +31,11 @@ type classicModel struct {
 
 	used time.Time // for x-expires
 	gone bool
+	// unnoticed is the body of a message that overtook all others of a queue with
+	// priorities: it does not expire before something makes the queue look. wake is
+	// when its timer does that, zero without one.
+	unnoticed string
+	wake      time.Time
 	// dead are the dead letters since somebody looked.
 	dead []string
 }
@@ -123,6 +128,7 @@ func (m *classicModel) begin() {
 	m.used = time.Now()
 	m.dropOver()
 	m.expire()
+	m.setTimer()
 }
 
 // insert puts a message where it belongs.
@@ -168,8 +174,24 @@ func (m *classicModel) dropOver() {
 
 // expire drops what has expired at the head (contract 05 §5).
 func (m *classicModel) expire() {
-	for len(m.ready) > 0 && m.ready[0].overdue() {
+	for len(m.ready) > 0 && m.ready[0].overdue() && m.ready[0].body != m.unnoticed {
 		m.die(m.takeHead(), Expired)
+	}
+}
+
+// setTimer sees that the queue looks when its head expires, or when it was not used for
+// long enough. An earlier time that was set is kept.
+func (m *classicModel) setTimer() {
+	at := func(t time.Time) {
+		if m.wake.IsZero() || t.Before(m.wake) {
+			m.wake = t
+		}
+	}
+	if len(m.ready) > 0 && !m.ready[0].expiry.IsZero() && m.ready[0].body != m.unnoticed {
+		at(m.ready[0].expiry)
+	}
+	if m.rules.expires >= 0 && len(m.all) == 0 {
+		at(m.used.Add(time.Duration(m.rules.expires) * time.Millisecond))
 	}
 }
 
@@ -204,7 +226,17 @@ func (m *classicModel) publish(x modelMessage) bool {
 	}
 	m.insert(x)
 	m.deliver(x.body) // before it can expire
+	before := len(m.ready)
 	m.dropOver()
+	switch looked := ttl >= 0 || m.rules.maxLength >= 0 || m.rules.maxBytes >= 0; {
+	case m.rules.maxPriority < 0 || !looked:
+	case len(m.ready) < before || before <= 1:
+		m.unnoticed = ""
+		m.expire()
+		m.setTimer()
+	case m.ready[0].body == x.body:
+		m.unnoticed = x.body
+	}
 	m.expire()
 	return true
 }
@@ -212,7 +244,7 @@ func (m *classicModel) publish(x modelMessage) bool {
 // deliver hands out what is ready. fresh is a message that does not expire yet.
 func (m *classicModel) deliver(fresh string) {
 	for len(m.ready) > 0 {
-		if m.ready[0].body != fresh && m.ready[0].overdue() {
+		if b := m.ready[0].body; b != fresh && b != m.unnoticed && m.ready[0].overdue() {
 			m.expire()
 			continue
 		}
@@ -227,6 +259,7 @@ func (m *classicModel) deliver(fresh string) {
 			c.room--
 		}
 		d := &modelDelivery{modelMessage: m.takeHead(), to: c}
+		m.unnoticed = ""
 		c.expect = append(c.expect, d)
 		if !c.noAck {
 			c.held++
@@ -292,6 +325,7 @@ func (m *classicModel) settle(ds []*modelDelivery, outcomes []Outcome) {
 		}
 	}
 	if requeued {
+		m.unnoticed = ""
 		m.dropOver()
 	}
 	m.expire()
@@ -345,6 +379,7 @@ func (m *classicModel) get(noAck bool) *modelDelivery {
 		return nil
 	}
 	d := &modelDelivery{modelMessage: m.takeHead()}
+	m.unnoticed = ""
 	if !noAck {
 		m.held = append(m.held, d)
 	}
@@ -379,8 +414,14 @@ func (m *classicModel) tick() {
 		idle := time.Duration(m.rules.expires) * time.Millisecond
 		m.gone = !time.Now().Before(m.used.Add(idle))
 	}
-	if !m.gone {
+	if m.gone {
+		return
+	}
+	if !m.wake.IsZero() && !time.Now().Before(m.wake) {
+		m.wake, m.unnoticed = time.Time{}, ""
 		m.expire()
+		m.deliver("")
+		m.setTimer()
 	}
 }
 

@@ -114,6 +114,11 @@ type watch struct {
 	// fresh is the position of a message that is just being offered to consumers
 	// and does not expire meanwhile, or none.
 	fresh uint64
+	// unnoticed is the position of a message that overtook all others of a queue with
+	// priorities, or none. As RabbitMQ looks at a message's time only where it begins
+	// to be the first, and takes only the first of an empty queue for that, this one
+	// does not expire before something else makes the queue look.
+	unnoticed uint64
 	// timed says that there may be messages that expire.
 	timed bool
 	// lazy says that what a basic.get leaves is counted before anybody looks whether it
@@ -123,6 +128,9 @@ type watch struct {
 
 // none is no position.
 const none = math.MaxUint64
+
+// spares reports whether a message does not expire for now, even if it is time.
+func (w *watch) spares(seq uint64) bool { return seq == w.fresh || seq == w.unnoticed }
 
 func (w *watch) nanos() int64 {
 	if w.read == 0 {
@@ -167,8 +175,8 @@ func (q *classic) arm(out *Actions) {
 		q.watch.wakeAt(q.watch.after(retryLoad.Milliseconds()), out)
 	case q.grave.waiting.len() > 0:
 	case q.watch.timed && q.ready > 0 && !(q.grave.full && q.rules.buries):
-		_, s := q.head()
-		if at := s.expiry(); at != 0 {
+		seq, s := q.head()
+		if at := s.expiry(); at != 0 && !q.watch.spares(seq) {
 			q.watch.wakeAt(max(at, 1), out)
 		}
 	}
@@ -179,7 +187,7 @@ func (q *classic) arm(out *Actions) {
 
 // woken is what the queue does when a time that it asked for has come.
 func (q *classic) woken(now time.Time, out *Actions) {
-	q.watch.woken, q.watch.read = 0, now.UnixNano()
+	q.watch.woken, q.watch.read, q.watch.unnoticed = 0, now.UnixNano(), none
 	idle := q.rules.idle >= 0 && q.consumers.none()
 	if idle && q.watch.now() >= q.watch.used+q.rules.idle {
 		out.Gone = true
@@ -201,7 +209,7 @@ func (q *classic) expire(out *Actions) (more bool) {
 	}
 	for q.ready > 0 {
 		seq, s := q.head()
-		if seq == q.watch.fresh || !q.overdue(s) {
+		if q.watch.spares(seq) || !q.overdue(s) {
 			return false
 		}
 		if q.rules.buries && q.grave.pause(out) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -171,4 +172,37 @@ func TestAPriorityQueueInUseAllocatesNothing(t *testing.T) {
 	}
 	require.Less(t, testing.AllocsPerRun(2000, round), 0.1)
 	require.Zero(t, q.Stat().Ready)
+}
+
+// What overtakes the others is not looked at until the queue looks at its first
+// message for another reason, as in RabbitMQ: conformance's priority/ttl-unnoticed-*.
+func TestAMessageThatOvertakesExpiresLate(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const hour = 3600_000
+		for name, c := range map[string]struct {
+			lower int64 // the time to live of the message that is overtaken
+			do    func(r *rig)
+			left  int
+		}{
+			"nothing happens":         {hour, func(*rig) {}, 3},
+			"a get takes it":          {hour, func(r *rig) { r.getAll("5 first") }, 1},
+			"a consumer takes it":     {hour, func(r *rig) { r.consume(Consumer{Prefetch: 1}).want("5 first") }, 1},
+			"another one comes":       {hour, func(r *rig) { r.expiring("0 last", hour) }, 4},
+			"another one behind it":   {hour, func(r *rig) { r.post("5 last"); wait(time.Minute) }, 4},
+			"before the lower's time": {200, func(*rig) { wait(50 * time.Millisecond) }, 3},
+			"at the lower's time":     {200, func(*rig) { wait(101 * time.Millisecond) }, 0},
+		} {
+			r, _ := newRuled(t, args(argMaxPriority, int32(5)), nil)
+			r.priorityOf = firstDigit
+			r.expiring("1", c.lower)
+			r.expiring("5 first", 50)
+			r.expiring("5 second", 50)
+			wait(100 * time.Millisecond)
+			require.Equal(t, 3, r.stat().Ready)
+			c.do(r)
+			wait(time.Millisecond)
+			require.Equal(t, c.left, r.stat().Ready, name)
+			r.deleteAndBalance()
+		}
+	})
 }
