@@ -227,6 +227,13 @@ func (l *fakeLog) recoverIn(n int, err error) {
 	done(err)
 }
 
+// loadsSoFar is how many loads were asked for.
+func (l *fakeLog) loadsSoFar() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.loaded
+}
+
 // step answers something of what is waited for and reports whether there was
 // anything.
 func (l *fakeLog) step(rnd *rand.Rand) bool {

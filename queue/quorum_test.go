@@ -304,7 +304,7 @@ func TestADeadLetterStaysUntilAllOfItsQueuesHaveIt(t *testing.T) {
 		wait(retryLetter - time.Second)
 		require.Empty(t, l.taken())
 
-		l.to = []*Host{ready.h, full.h}
+		l.sendTo(ready.h, full.h)
 		wait(2 * time.Second)
 		log.settleAll(rnd)
 		require.Equal(t, []string{"1 rejected d "}, l.taken())
@@ -312,7 +312,7 @@ func TestADeadLetterStaysUntilAllOfItsQueuesHaveIt(t *testing.T) {
 		require.Equal(t, []string{"1", "2"}, log.left(), "one refused it")
 
 		roomy, _ := newRuled(t, nil, named("roomy"))
-		l.to = []*Host{ready.h, roomy.h}
+		l.sendTo(ready.h, roomy.h)
 		wait(retryLetter + time.Second)
 		log.settleAll(rnd)
 		require.Len(t, l.taken(), 1)
@@ -354,13 +354,13 @@ func TestDeadLettersSurviveARestartWithTheirReason(t *testing.T) {
 
 		log = log.crash()
 		r.h.StopTimer()
-		l.to = nil
+		l.sendTo()
 		r = letterQueue(t, log, l, limit...)
 		log.settleAll(rnd)
 		require.Equal(t, []string{"expired expired d ", "rejected rejected d ", "returned delivery_limit d "}, l.taken())
 		require.Equal(t, 1, r.stat().Ready)
 		target, _ := newRuled(t, nil, named("target"))
-		l.to = []*Host{target.h}
+		l.sendTo(target.h)
 		wait(retryLetter + time.Second)
 		log.settleAll(rnd)
 		require.Equal(t, []string{"good"}, log.left())
@@ -392,7 +392,7 @@ func TestOnlySoManyDeadLettersAreUnderWayAndTheRestWaitsInTheStore(t *testing.T)
 		}
 		require.LessOrEqual(t, inMemory, 2*maxLetters+1)
 		target, _ := newRuled(t, nil, named("target"))
-		l.to = []*Host{target.h}
+		l.sendTo(target.h)
 		wait(retryLetter + time.Second)
 		for range n {
 			log.settleAll(rnd)
@@ -421,10 +421,10 @@ func TestDeadLettersThatCannotBeLoadedAreAskedForAgain(t *testing.T) {
 		l.taken()
 		log.failLoad[1] = errDisk
 		target, _ := newRuled(t, nil, named("target"))
-		l.to = []*Host{target.h}
+		l.sendTo(target.h)
 		r = letterQueue(t, log, l)
 		log.settleAll(rnd)
-		require.Equal(t, 1, log.loaded, "not at once")
+		require.Equal(t, 1, log.loadsSoFar(), "not at once")
 		require.Empty(t, l.taken())
 		wait(retryLoad + time.Millisecond)
 		log.settleAll(rnd)
@@ -507,7 +507,7 @@ func TestAQueueThatIsGoneHasTakenNoDeadLetter(t *testing.T) {
 	l := &letters{}
 	r := letterQueue(t, log, l)
 	target, _ := newRuled(t, nil, named("target"))
-	l.to = []*Host{target.h}
+	l.sendTo(target.h)
 	require.NoError(t, target.h.Delete(false, false, nil))
 	r.post("1")
 	log.settleAll(rnd)

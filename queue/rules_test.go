@@ -3,6 +3,7 @@ package queue
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,11 +18,21 @@ import (
 // letters is a dead-letter exchange that records.
 type letters struct {
 	r   *rig
-	got []string // "body reason exchange key"
+	mu  sync.Mutex // for those who send letters when their time has come
+	got []string   // "body reason exchange key"
 	to  []*Host
 }
 
+// sendTo says where letters go from now on.
+func (l *letters) sendTo(to ...*Host) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.to = to
+}
+
 func (l *letters) take(_ *Host, d *Dead) (*message.Message, []*Host) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.got = append(l.got, fmt.Sprint(string(d.Msg.Body()), " ", d.Reason, " ", d.Exchange, " ", d.RoutingKey))
 	if len(l.to) == 0 {
 		return nil, nil
@@ -31,6 +42,8 @@ func (l *letters) take(_ *Host, d *Dead) (*message.Message, []*Host) {
 }
 
 func (l *letters) taken() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	got := l.got
 	l.got = nil
 	return got
