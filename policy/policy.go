@@ -5,21 +5,19 @@
 // # Patterns
 //
 // Patterns are regular expressions in the syntax of package regexp (RE2), searched for
-// anywhere in a name unless they are anchored. RabbitMQ's are Perl's; what RE2 does not
-// know of these, look-ahead and back references, is refused when the policy is set.
+// anywhere in a name unless they are anchored. RabbitMQ's are Perl's. Of what RE2 does not
+// know of these look-ahead at the beginning of a name is known, as in ^(?!amq\.), which
+// many policies have; other look-around and back references are refused when the policy
+// is set.
 package policy
 
 import (
 	"cmp"
 	"errors"
 	"reflect"
-	"regexp"
-	"regexp/syntax"
 	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/warrenmq/warren/internal/erlang"
 	"github.com/warrenmq/warren/message"
 )
 
@@ -82,7 +80,7 @@ func (e *Error) Unwrap() error { return ErrInvalid }
 type Compiled struct {
 	policy Policy
 	kind   Kind
-	re     *regexp.Regexp // nil matches every name
+	names  pattern
 	// needs are the keys that a type of queues must know.
 	needs []string
 }
@@ -105,7 +103,9 @@ func Compile(k Kind, p Policy) (*Compiled, error) {
 	default:
 		note("apply-to '" + string(p.ApplyTo) + "' unrecognised; should be 'queues', 'exchanges' or 'all'")
 	}
-	note(c.compilePattern())
+	var fault string
+	c.names, fault = compilePattern(p.Pattern)
+	note(fault)
 	if len(wrong) > 0 {
 		return nil, &Error{wrong}
 	}
@@ -115,51 +115,6 @@ func Compile(k Kind, p Policy) (*Compiled, error) {
 		}
 	}
 	return c, nil
-}
-
-// compilePattern gives what is wrong with the pattern.
-func (c *Compiled) compilePattern() string {
-	switch c.policy.Pattern {
-	case "", ".*", "^.*", "^":
-		return ""
-	}
-	var err error
-	if c.re, err = regexp.Compile(c.policy.Pattern); err != nil {
-		return "pattern should be regular expression but is invalid: " + patternFault(c.policy.Pattern, err)
-	}
-	return ""
-}
-
-// patternFault says what is wrong with a pattern: as Erlang does where package regexp
-// tells as much, and else in the words of the latter.
-func patternFault(pattern string, err error) string {
-	fault, at := err.Error(), 0
-	if e := (*syntax.Error)(nil); errors.As(err, &e) {
-		switch e.Code {
-		case syntax.ErrMissingParen:
-			fault, at = "missing )", len(pattern)
-		case syntax.ErrMissingBracket:
-			fault, at = "missing terminating ] for character class", len(pattern)
-		case syntax.ErrTrailingBackslash:
-			fault, at = `\ at end of pattern`, len(pattern)
-		case syntax.ErrUnexpectedParen:
-			fault, at = "unmatched parentheses", firstFault(pattern, e.Code)
-		case syntax.ErrMissingRepeatArgument:
-			fault, at = "nothing to repeat", firstFault(pattern, e.Code)
-		}
-	}
-	return "{" + string(erlang.AppendString(nil, fault)) + "," + strconv.Itoa(at) + "}"
-}
-
-// firstFault gives the place of the first octet with which a pattern has a fault.
-func firstFault(pattern string, fault syntax.ErrorCode) int {
-	for i := range pattern {
-		var e *syntax.Error
-		if _, err := syntax.Parse(pattern[:i+1], syntax.Perl); errors.As(err, &e) && e.Code == fault {
-			return i
-		}
-	}
-	return len(pattern) - 1
 }
 
 // Policy gives what was compiled. Its definition must not be changed.
@@ -172,9 +127,6 @@ func (c *Compiled) Kind() Kind { return c.kind }
 func (c *Compiled) Equal(o *Compiled) bool {
 	return c.kind == o.kind && reflect.DeepEqual(c.policy, o.policy)
 }
-
-// matches reports whether the policy is for something of that name.
-func (c *Compiled) matches(name string) bool { return c.re == nil || c.re.MatchString(name) }
 
 // suits reports whether a type of queues that knows the given keys knows all that the
 // definition needs.

@@ -147,7 +147,7 @@ func TestRefusedPatterns(t *testing.T) {
 		require.EqualError(t, err, "Validation failed\n\npattern should be regular expression but is invalid: "+want+"\n", pattern)
 	}
 	// What RabbitMQ takes, or words otherwise.
-	for pattern, want := range map[string]string{"(?!a)b": "Perl syntax", `(a)\1`: "escape", "a{2,1}": "repeat"} {
+	for pattern, want := range map[string]string{`(a)\1`: "escape", "a{2,1}": "repeat"} {
 		_, err := Compile(User, Policy{Pattern: pattern, Definition: message.Table{{Name: "expires", Value: 1}}})
 		require.ErrorContains(t, err, want)
 	}

@@ -62,14 +62,14 @@ func (s *Set) Policies(k Kind) []Policy {
 // knows the given keys. One whose definition has another key of queues is not for it.
 func (s *Set) ForQueue(name string, known []string) Match {
 	return s.match(func(c *Compiled) bool {
-		return c.policy.ApplyTo != Exchanges && c.suits(known) && c.matches(name)
+		return c.policy.ApplyTo != Exchanges && c.suits(known) && c.names.match(name)
 	})
 }
 
 // ForExchange gives the policies that are in force for an exchange of that name.
 func (s *Set) ForExchange(name string) Match {
 	return s.match(func(c *Compiled) bool {
-		return c.policy.ApplyTo != Queues && c.matches(name)
+		return c.policy.ApplyTo != Queues && c.names.match(name)
 	})
 }
 

@@ -154,7 +154,7 @@ func TestSetsAgreeWithALinearSearch(t *testing.T) {
 		for _, c := range plain {
 			better := want == nil || c.policy.Priority > want.policy.Priority ||
 				c.policy.Priority == want.policy.Priority && c.policy.Name < want.policy.Name
-			if c.matches(queue) && better {
+			if c.names.match(queue) && better {
 				want = c
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/queue"
 )
 
@@ -20,6 +21,7 @@ func requests() []behaviour {
 		{"a refused delete leaves the queue as it was", deleteRefused},
 		{"delete releases everything", deleteReleases},
 		{"the counts follow", counts},
+		{"a policy that asks for nothing changes nothing", policyOfNothing},
 	}
 }
 
@@ -170,5 +172,31 @@ func counts(t *testing.T, typ queue.Type) {
 	wantBytes(3)
 	d.purge()
 	wantBytes(0)
+	d.wantStat(0, 1, 1)
+}
+
+// policyOfNothing gives a queue policies that no type obeys, while messages are held,
+// ready and waited for.
+func policyOfNothing(t *testing.T, typ queue.Type) {
+	d := newDriver(t, typ, nil)
+	change := func() {
+		d.event(queue.Event{Kind: queue.PolicyChanged, Policy: message.Table{{Name: "alternate-exchange", Value: "x"}}})
+		d.event(queue.Event{Kind: queue.PolicyChanged})
+	}
+	change()
+	d.publish("1", "2", "3")
+	change()
+	first := d.wantGet("1", 2)
+	change()
+	d.wantStat(2, 1, 0)
+	d.settle(queue.Requeue, first)
+	c := d.consume(queue.Consumer{Prefetch: 1})
+	change()
+	held := c.take("1")
+	d.settle(queue.Ack, held...)
+	change()
+	held = c.take("2")
+	d.settle(queue.Ack, held...)
+	c.take("3")
 	d.wantStat(0, 1, 1)
 }
