@@ -12,6 +12,8 @@ import (
 type StoreReport struct {
 	// What was declared, and who may use it.
 	VHosts, Users, Permissions, TopicPermissions, Exchanges, Queues, Bindings int
+	// Policies counts those of operators, too.
+	Policies int
 	// Messages is how many messages are in queues, and Octets the sum of their
 	// bodies: a message in two queues counts twice.
 	Messages, Octets int64
@@ -46,7 +48,7 @@ func CheckStore(s store.Store, problem func(error)) (StoreReport, error) {
 		return nil
 	})
 	r.VHosts, r.Users, r.Permissions, r.TopicPermissions = len(k.vhosts), len(k.users), len(k.permissions), len(k.topics)
-	r.Exchanges, r.Queues, r.Bindings = len(k.exchanges), len(k.queues), len(k.bindings)
+	r.Exchanges, r.Queues, r.Bindings, r.Policies = len(k.exchanges), len(k.queues), len(k.bindings), len(k.policies)
 	if r.Damaged == 0 && k.counter == 0 && r.VHosts > 0 {
 		r.Damaged++
 		problem(errors.New("there are definitions, but not the record of the numbers that were given out"))

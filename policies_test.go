@@ -354,3 +354,17 @@ func TestPoliciesThatChangeWhileQueuesAreDeclared(t *testing.T) {
 	rest := shown(t, b, "rest")
 	require.EqualValues(t, sent, rest.Published)
 }
+
+// BenchmarkSetPolicy changes the policy of 10 000 queues; one operation is one change.
+func BenchmarkSetPolicy(b *testing.B) {
+	br, ch := nativePair(b)
+	for i := range 10_000 {
+		fill(b, ch, fmt.Sprint("orders.", i), 0)
+	}
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		n++
+		require.NoError(b, br.SetPolicy("/", define("p", `^orders\.`, "max-length", 10+n%2)))
+	}
+}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/warrenmq/warren/exchange"
 	"github.com/warrenmq/warren/message"
+	"github.com/warrenmq/warren/policy"
 	"github.com/warrenmq/warren/queue"
 	"github.com/warrenmq/warren/store/memstore"
 )
@@ -23,6 +24,7 @@ func records() []record {
 		exchangeRecord{1, exchange.Spec{Name: "x", Type: "topic", Durable: true, Arguments: message.Table{{Name: "a", Value: int32(1)}}}},
 		queueRecord{1, 2, queue.Spec{Name: "q", Type: "classic", Durable: true}},
 		bindingRecord{1, BindingInfo{Source: "x", Destination: "q", RoutingKey: "#"}},
+		policyRecord{1, policy.Operator, Policy{Name: "p", ApplyTo: policy.Queues, Definition: message.Table{{Name: "expires", Value: int64(5)}}}},
 	}
 }
 
@@ -36,6 +38,7 @@ func TestADefinitionThatWasWrittenIsRead(t *testing.T) {
 	require.Equal(t, uint64(7), k.counter)
 	require.Equal(t, "/", k.vhosts[1].Name)
 	require.Equal(t, []int{1, 1, 1, 1, 1}, []int{len(k.permissions), len(k.topics), len(k.exchanges), len(k.queues), len(k.bindings)})
+	require.Equal(t, []policyRecord{records()[7].(policyRecord)}, k.policies)
 }
 
 // Nothing that is checked at the borders comes to this. If it ever does, whoever asks

@@ -162,6 +162,7 @@ func checkStore(c storeCall) (err error) {
 		{"virtual hosts", int64(r.VHosts)}, {"users", int64(r.Users)},
 		{"permissions", int64(r.Permissions)}, {"topic permissions", int64(r.TopicPermissions)},
 		{"exchanges", int64(r.Exchanges)}, {"queues", int64(r.Queues)}, {"bindings", int64(r.Bindings)},
+		{"policies", int64(r.Policies)},
 		{"messages", r.Messages}, {"octets of messages", r.Octets},
 		{"packs of messages", int64(r.Packs)}, {"orphans of a crash", int64(r.Orphans)},
 		{"records", records.Records}, {"octets of records", records.Octets},

@@ -68,6 +68,7 @@ topic permissions    0
 exchanges            1
 queues               1
 bindings             1
+policies             0
 messages             2
 octets of messages   10000
 packs of messages    2
