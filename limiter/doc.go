@@ -4,8 +4,6 @@
 //   - Prefetch is the limit that all consumers of a channel share: basic.qos
 //     with the global bit.
 //   - Window is the room in an outbox, counted in octets.
-//   - Credit is RabbitMQ's credit flow: how many messages one party may have
-//     under way to another.
 //   - Alarms is what a broker is short of, and why nobody may publish.
 //
 // None of them knows what it limits, waits, starts a goroutine or reads a clock.
