@@ -77,7 +77,6 @@ func TestAQueueThatIsDeclaredAnewAfterAFailureIsANewOne(t *testing.T) {
 	require.NoError(t, b.Close())
 	for range 2 {
 		b, _ = brokerOn(t, d, o)
-		ch = native(t, b)
 		require.Equal(t, []string{"a", "b"}, queueNames(t, b, "/"))
 		all := definitionsOf(t, b).Bindings["/"]
 		require.Len(t, all, 1)

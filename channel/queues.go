@@ -3,6 +3,7 @@ package channel
 import (
 	"errors"
 	"strings"
+	"sync"
 
 	"github.com/warrenmq/warren/exchange"
 	"github.com/warrenmq/warren/intercept"
@@ -177,17 +178,21 @@ func (ch *Channel) lasting(err error, what string) error {
 	}
 	settled := make(chan error, 1)
 	ch.VHost.Settle(func(err error) { settled <- err })
+	if err = ch.await(settled); err != nil && err != ErrUnsettled {
+		err = reply.Errorf(reply.InternalError, "the change of %s is not durable: %v", what, err)
+	}
+	return err
+}
+
+// await waits for the store's word, unless that is given up.
+func (ch *Channel) await(settled <-chan error) error {
 	select {
-	case err = <-settled:
+	case err := <-settled:
+		return err
 	case <-ch.Ended:
-		return ErrUnsettled
 	case <-ch.until:
-		return ErrUnsettled
 	}
-	if err != nil {
-		return reply.Errorf(reply.InternalError, "the change of %s is not durable: %v", what, err)
-	}
-	return nil
+	return ErrUnsettled
 }
 
 // lastingBindings is lasting for a binding between an exchange and a queue or an
@@ -292,9 +297,11 @@ func (ch *Channel) DeleteQueue(q string, ifUnused, ifEmpty bool, ok func(n int))
 	if err := ch.checkOwner(h); err != nil {
 		return err
 	}
-	err = h.Delete(m.IfUnused, m.IfEmpty, ok)
+	err = ch.deleteHost(h, m.IfUnused, m.IfEmpty, ok)
 	var refused *reply.Error
 	switch {
+	case err == ErrUnsettled:
+		return err
 	case errors.As(err, &refused):
 		return err // by the queue's type
 	case errors.Is(err, queue.ErrGone):
@@ -307,6 +314,27 @@ func (ch *Channel) DeleteQueue(q string, ifUnused, ifEmpty bool, ok func(n int))
 		return reply.Errorf(reply.InternalError, "the change of %s is not durable: %v", ch.queueResource(name), err)
 	}
 	return nil
+}
+
+// deleteHost deletes a queue. Once it has returned ok is not called any more.
+func (ch *Channel) deleteHost(h *queue.Host, ifUnused, ifEmpty bool, ok func(int)) error {
+	var mu sync.Mutex
+	left := false
+	settled, err := h.BeginDelete(ifUnused, ifEmpty, func(n int) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !left {
+			ok(n)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	err = ch.await(settled)
+	mu.Lock()
+	left = true
+	mu.Unlock()
+	return err
 }
 
 // deletedBefore answers the delete of a queue that is not there. Its deletion by

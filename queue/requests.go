@@ -182,20 +182,27 @@ func (h *Host) Declared() (s Stat, err error) {
 // ErrInUse, ErrNotEmpty, ErrGone, or that of Settle: the queue is gone then, but
 // may come back.
 func (h *Host) Delete(ifUnused, ifEmpty bool, ok func(n int)) error {
-	err := ErrGone
-	settled := make(chan error, 1)
+	settled, err := h.BeginDelete(ifUnused, ifEmpty, ok)
+	if err != nil {
+		return err
+	}
+	return <-settled
+}
+
+// BeginDelete is Delete for who may not want to wait for HostEnv.Settle: settled has
+// room for its error, or nil, and gets it after ok was called.
+func (h *Host) BeginDelete(ifUnused, ifEmpty bool, ok func(n int)) (settled <-chan error, err error) {
+	err = ErrGone
+	told := make(chan error, 1)
 	h.do(func() {
 		err = h.remove(ifUnused, ifEmpty, func(n int, unsettled error) {
 			if unsettled == nil && ok != nil {
 				ok(n)
 			}
-			settled <- unsettled
+			told <- unsettled
 		})
 	})
-	if err != nil {
-		return err
-	}
-	return <-settled
+	return told, err
 }
 
 // remove deletes the queue in its turn.
