@@ -58,6 +58,54 @@ def publish_in_transactions(exchange):
     connection.release()
 
 
+def delay_for(connection, queue_type, seconds):
+    """Celery's native delayed delivery: levels of queues in which messages expire. kombu has it from
+    5.5 on; here are the same declarations for older ones, with a prefix, and as few levels as will do."""
+    channel = connection.channel()
+    levels = max(seconds).bit_length()
+    prefix = f"clients.kombu.{os.getpid()}.{queue_type}"
+    delivery = kombu.Exchange(prefix + ".delivery", "topic")(channel)
+    delivery.declare()
+    exchanges, queues = [delivery], []
+    for level in range(levels):  # the lowest waits for a second
+        exchange = kombu.Exchange(f"{prefix}.{level}", "topic")(channel)
+        exchange.declare()
+        arguments = {"x-queue-type": queue_type, "x-overflow": "reject-publish",
+                     "x-message-ttl": 1000 << level, "x-dead-letter-exchange": exchanges[-1].name}
+        if queue_type == "quorum":
+            arguments["x-dead-letter-strategy"] = "at-least-once"
+        queue = kombu.Queue(exchange.name, queue_arguments=arguments)(channel)
+        queue.declare()
+        queue.bind_to(exchange.name, "*." * (levels - 1 - level) + "1.#")
+        exchanges[-1].bind_to(exchange.name, "*." * (levels - 1 - level) + "0.#")
+        exchanges.append(exchange)
+        queues.append(queue)
+    target = kombu.Exchange(prefix + ".tasks", "topic")(channel)
+    tasks = kombu.Queue(prefix + ".tasks", target, "#.tasks", queue_arguments={"x-queue-type": queue_type})(channel)
+    tasks.declare()
+    target.bind_to(delivery.name, "#.tasks")
+
+    arrived = []
+    consumer = kombu.Consumer(channel, [tasks], on_message=lambda m: arrived.append((m, time.monotonic() - start)))
+    consumer.consume()
+    start = time.monotonic()
+    for delay in seconds:
+        key = ".".join(f"{delay:0{levels}b}") + ".tasks"
+        kombu.Producer(channel, exchanges[-1]).publish(str(delay), key, delivery_mode=2)
+    deadline = start + max(seconds) + 5
+    while len(arrived) < len(seconds) and time.monotonic() < deadline:
+        drain(connection, 0.1)
+    check("delayed messages", [int(m.body) for m, _ in arrived], sorted(seconds))
+    for message, after in arrived:
+        message.ack()
+        late = after - int(message.body)
+        check(f"delay of {message.body} s was {after:.2f} s, late", -0.01 < late < 1, True)
+    consumer.cancel()
+    for thing in [tasks, *queues, target, *exchanges]:
+        thing.delete()
+    channel.close()
+
+
 def main():
     print("kombu", kombu.__version__, "with py-amqp", amqp.__version__)
     connection = connect(confirm_publish=True)
@@ -143,6 +191,8 @@ def main():
     check("messages in the deleted queue", queue.delete(), 0)
     wait_for("cancel by the broker", connection, lambda: cancelled)
     check("cancelled consumer", cancelled, ["last"])
+
+    delay_for(connection, "classic", [3, 1, 2])
 
     # The exchange went with its last binding.
     try:
