@@ -179,8 +179,8 @@ func (ch *Channel) resume() {
 	ch.mu.Lock()
 	waiting := ch.takeWaiting()
 	ch.mu.Unlock()
-	for _, c := range waiting {
-		c.host.Resume(c.id)
+	for i, c := range waiting {
+		c.host.Resume(c.id, i+1 < len(waiting) && waiting[i+1].host == c.host)
 	}
 }
 

@@ -303,6 +303,12 @@ func (q *classic) Settle(in []Settle, out *Actions) {
 	requeued := false
 	for i := range in {
 		e := &in[i]
+		if i > 0 && e.Consumer != in[i-1].Consumer && e.Atom == nil {
+			// RabbitMQ settles what one consumer had after the other's, even if it was
+			// one method, and what comes free goes out in between.
+			q.settled(requeued, out)
+			requeued = false
+		}
 		s := q.at(e.ID)
 		if !s.is(slotHeld) {
 			continue
@@ -329,6 +335,11 @@ func (q *classic) Settle(in []Settle, out *Actions) {
 			m.Release()
 		}
 	}
+	q.settled(requeued, out)
+}
+
+// settled hands out what can be after a settlement.
+func (q *classic) settled(requeued bool, out *Actions) {
 	if requeued {
 		q.watch.unnoticed = none
 		q.dropReturned(out)
@@ -385,6 +396,9 @@ func (q *classic) Event(ev Event, out *Actions) {
 	case Resume:
 		q.consumers.waiting = false
 		q.consumers.resume(ev.Consumer)
+		if ev.More {
+			return
+		}
 	case Stored:
 		q.stored(ev, out)
 	case LoadDone:

@@ -284,6 +284,11 @@ func (g *game) settleSome(s step) (note string) {
 	if s.b/len(held)%2 == 1 {
 		slices.Reverse(batch)
 	}
+	if g.world.log != noLog {
+		// What one consumer requeues is delivered before the next one's comes back, but
+		// a body that has to be loaded first is not.
+		batch = sameConsumer(batch)
+	}
 	b := NewBatch()
 	var outcomes []Outcome
 	for i, d := range batch {
@@ -299,6 +304,15 @@ func (g *game) settleSome(s step) (note string) {
 	g.model.settle(batch, outcomes)
 	g.h.Post(b)
 	return note
+}
+
+// sameConsumer gives the first deliveries, as far as they were to the same consumer.
+func sameConsumer(ds []*modelDelivery) []*modelDelivery {
+	other := slices.IndexFunc(ds, func(d *modelDelivery) bool { return d.to != ds[0].to })
+	if other < 0 {
+		return ds
+	}
+	return ds[:other]
 }
 
 func (g *game) consumeOne(s step) (note string) {
@@ -380,7 +394,7 @@ func (g *game) resumeOne(a, room int) string {
 		g.gates[c].room += room
 	}
 	m.resume(c, room)
-	g.h.Resume(g.sinks[c].id)
+	g.h.Resume(g.sinks[c].id, false)
 	return fmt.Sprintf("resume consumer %d with room for %d", c.name, room)
 }
 

@@ -304,12 +304,16 @@ func (m *classicModel) join(c *modelConsumer) {
 	}
 }
 
-// settle settles deliveries, each with its outcome. They come together, so that what
-// is requeued is back before anything is delivered.
+// settle settles deliveries, each with its outcome. Those of one consumer in a row come
+// together, so that what is requeued is back before anything is delivered.
 func (m *classicModel) settle(ds []*modelDelivery, outcomes []Outcome) {
 	m.waiting = false
 	requeued := false
 	for i, d := range ds {
+		if i > 0 && d.to != ds[i-1].to {
+			m.settled(requeued)
+			requeued = false
+		}
 		m.held = slices.DeleteFunc(m.held, func(x *modelDelivery) bool { return x == d })
 		if d.to != nil {
 			d.to.held--
@@ -324,12 +328,17 @@ func (m *classicModel) settle(ds []*modelDelivery, outcomes []Outcome) {
 			m.die(d.modelMessage, Rejected)
 		}
 	}
+	m.settled(requeued)
+}
+
+func (m *classicModel) settled(requeued bool) {
 	if requeued {
 		m.unnoticed = ""
 		m.dropOver()
 	}
 	m.expire()
 	m.deliver("")
+	m.setTimer()
 }
 
 // consume reports whether the consumer was taken (contract 05 §8).

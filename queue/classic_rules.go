@@ -176,7 +176,7 @@ func (q *classic) arm(out *Actions) {
 	case q.grave.waiting.len() > 0:
 	case q.watch.timed && q.ready > 0 && !(q.grave.full && q.rules.buries):
 		seq, s := q.head()
-		if at := s.expiry(); at != 0 && !q.watch.spares(seq) {
+		if at := s.expiry(); at != 0 && !q.watch.spares(seq) && !s.is(loading) {
 			q.watch.wakeAt(max(at, 1), out)
 		}
 	}
@@ -187,11 +187,13 @@ func (q *classic) arm(out *Actions) {
 
 // woken is what the queue does when a time that it asked for has come.
 func (q *classic) woken(now time.Time, out *Actions) {
-	q.watch.woken, q.watch.read, q.watch.unnoticed = 0, now.UnixNano(), none
+	q.watch.woken, q.watch.read = 0, now.UnixNano()
 	idle := q.rules.idle >= 0 && q.consumers.none()
 	if idle && q.watch.now() >= q.watch.used+q.rules.idle {
 		out.Gone = true
+		return
 	}
+	q.watch.unnoticed = none
 }
 
 // overdue reports whether a message has expired.

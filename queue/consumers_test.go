@@ -28,7 +28,7 @@ func TestALowerPriorityGetsWhileAllHigherOnesAreBlocked(t *testing.T) {
 	gate.room = 1
 	r.post("4")
 	low.want("4") // nobody said that the gate has room
-	r.h.Resume(mid.id)
+	r.h.Resume(mid.id, false)
 	r.settle(Ack, first...)
 	r.post("5", "6", "7")
 	second := high.want("5")
@@ -82,6 +82,37 @@ func (r *rig) consumeActive(c Consumer, want int) *activeInbox {
 	in := &activeInbox{inbox: inbox{t: r.t}}
 	require.NoError(r.t, r.h.Consume(c, in, in.attach, func() { require.Equal(r.t, want, in.active) }))
 	return in
+}
+
+// Conformance scenarios ack/requeue-by-consumer and ack/multiple-refills-by-consumer.
+func TestWhatOneConsumerSettlesGoesOutBeforeTheNextOneSettles(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Classic(), inline)
+	a, b := r.consume(Consumer{Prefetch: 2}), r.consume(Consumer{Prefetch: 2})
+	r.post("1", "2", "3", "4", "5", "6", "7", "8")
+	held := append(a.want("1", "3"), b.want("2", "4")...)
+	r.settle(Ack, held...)
+	held = append(a.want("5", "6"), b.want("7", "8")...)
+	r.settle(Requeue, held...)
+	a.want("5", "6")
+	b.want("7", "8")
+	r.deleteAndBalance()
+}
+
+// Conformance scenario qos/global-gone-in-turn.
+func TestThoseWhoseGatesOpenTogetherAreServedInTurn(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Classic(), inline)
+	g := &countedGate{}
+	a, b := r.consume(Consumer{Gate: g}), r.consume(Consumer{Gate: g})
+	r.post("1", "2", "3", "4")
+	g.room = 4
+	r.h.Resume(a.id, true)
+	a.want()
+	r.h.Resume(b.id, false)
+	a.want("1", "3")
+	b.want("2", "4")
+	r.deleteAndBalance()
 }
 
 func singleActive(s *Spec, env *HostEnv) {

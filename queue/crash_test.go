@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -199,15 +200,25 @@ func (run *crashRun) settleSome() {
 	batch := slices.Clone(run.held[:n])
 	run.held = run.held[n:]
 	o := []Outcome{Ack, Requeue, Discard}[rnd.IntN(3)]
-	for _, x := range batch {
-		if o != Requeue {
-			run.done[x.body] = true
-			continue
+	// One consumer's after the other's, as the queue does it: what one gives back may
+	// go out before the next one's.
+	slices.SortStableFunc(batch, func(a, b received) int { return cmp.Compare(a.consumer, b.consumer) })
+	for len(batch) > 0 {
+		n := 0
+		for n < len(batch) && batch[n].consumer == batch[0].consumer {
+			x := batch[n]
+			n++
+			if o != Requeue {
+				run.done[x.body] = true
+				continue
+			}
+			i, _ := slices.BinarySearch(run.ready, x.body)
+			run.ready = slices.Insert(run.ready, i, x.body)
 		}
-		i, _ := slices.BinarySearch(run.ready, x.body)
-		run.ready = slices.Insert(run.ready, i, x.body)
+		run.last = "" // what went out before this one's came back passed nothing over
+		run.settle(o, batch[:n]...)
+		batch = batch[n:]
 	}
-	run.settle(o, batch...)
 }
 
 // crash ends a life without any order, and begins the next.

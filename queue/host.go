@@ -256,8 +256,11 @@ func (h *Host) post(e Event) {
 	h.startLocked()
 }
 
-// Resume tells the queue that the gate of a consumer may have room again.
-func (h *Host) Resume(id message.ConsumerID) { h.post(Event{Kind: Resume, Consumer: id}) }
+// Resume tells the queue that the gate of a consumer may have room again. With more
+// another call for the same queue follows, and what there is goes to all of them in turn.
+func (h *Host) Resume(id message.ConsumerID, more bool) {
+	h.post(Event{Kind: Resume, Consumer: id, More: more})
+}
 
 func (h *Host) put(b *Batch) {
 	if h.in == nil {

@@ -38,7 +38,7 @@ func TestATypeThatPanicsFailsOnlyItsOwnQueue(t *testing.T) {
 		},
 		"Cancel": func(r *rig, in *inbox) error { r.h.Cancel(in.id); return ErrGone },
 		"Get":    func(r *rig, _ *inbox) error { _, g := r.get(true); return g.Err },
-		"Event":  func(r *rig, in *inbox) error { r.h.Resume(in.id); r.running.Wait(); return ErrGone },
+		"Event":  func(r *rig, in *inbox) error { r.h.Resume(in.id, false); r.running.Wait(); return ErrGone },
 		"Purge":  func(r *rig, _ *inbox) error { _, err := r.h.Purge(); return err },
 		"Delete": func(r *rig, _ *inbox) error { return r.h.Delete(false, false, func(int) { r.t.Error("deleted") }) },
 		"Stat":   func(r *rig, _ *inbox) error { _, err := r.h.Stat(); return err },

@@ -40,7 +40,7 @@ func TestRequestsRaceWithPostsAndEachOther(t *testing.T) {
 				in := &inbox{t: t}
 				require.NoError(t, r.h.Consume(Consumer{Prefetch: 1 + i%4}, in, in.attach, func() {}))
 				r.settle(Requeue, in.take()...)
-				r.h.Resume(in.id)
+				r.h.Resume(in.id, false)
 				r.settle(Ack, in.take()...)
 				r.h.Cancel(in.id)
 				last := in.take()
@@ -188,7 +188,7 @@ func TestAHostThatIsGoneRefusesRequestsAndConfirmsPublishes(t *testing.T) {
 	later.Publish(Publish{Msg: r.message("nobody asks", false)})
 	r.h.PostLater(later)
 	r.settle(Requeue, in.want("1")...)
-	r.h.Resume(in.id)
+	r.h.Resume(in.id, false)
 	r.h.Cancel(in.id)
 	r.answers.want(seqs(1, 4), nil)
 

@@ -197,7 +197,7 @@ func TestALoadThatFails(t *testing.T) {
 		in := r.consume(Consumer{NoAck: true})
 		require.True(t, log.load())
 		in.want()
-		r.h.Resume(in.id)
+		r.h.Resume(in.id, false)
 		require.True(t, log.load())
 		in.want("1", "2")
 		r.deleteAndBalance()
@@ -298,7 +298,7 @@ func TestLoadedMessagesThatComeTooLateAreReleased(t *testing.T) {
 			in := r.consume(Consumer{})
 			late := log.loads[0]
 			during = func() {
-				r.h.Resume(in.id)
+				r.h.Resume(in.id, false)
 				log.load()
 				switch how {
 				case "in the mailbox of a failure":

@@ -45,7 +45,7 @@ func TestPostLaterAndResumeStartARunner(t *testing.T) {
 	in.want()
 
 	gate.room = 9
-	r.h.Resume(in.id)
+	r.h.Resume(in.id, false)
 	require.Len(t, held, 2)
 	in.want()
 	held[1]()
@@ -164,7 +164,7 @@ func TestNoLockIsHeldWhileTheTypeRuns(t *testing.T) {
 	in.onDeliver = func([]Delivery) { check("Deliver") }
 	r.post("1", "2")
 	r.settle(Ack, in.want("1", "2")...)
-	r.h.Resume(in.id)
+	r.h.Resume(in.id, false)
 	r.running.Wait()
 	r.get(true)
 	r.stat()

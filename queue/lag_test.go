@@ -50,7 +50,7 @@ func TestPublishersWaitForConsumersThatAreALittleBehind(t *testing.T) {
 	default:
 	}
 	g.room = 3
-	r.h.Resume(id)
+	r.h.Resume(id, false)
 	<-w.C
 	require.Nil(t, r.postBody(1).C)
 	r.deleteAndBalance()
@@ -63,13 +63,13 @@ func TestNobodyWaitsTwiceForConsumersThatDoNotCatchUp(t *testing.T) {
 	w.GiveUp()
 	require.Nil(t, r.postBody(1).C)
 	g.room = 1
-	r.h.Resume(id)
+	r.h.Resume(id, false)
 	<-w.C
 	w = r.postBody(lagging + 1)
 	require.NotNil(t, w.C, "they had caught up meanwhile")
 	w.GiveUp()
 	g.room = 2
-	r.h.Resume(id)
+	r.h.Resume(id, false)
 	w.GiveUp() // late: it was over
 	require.NotNil(t, r.postBody(lagging+1).C)
 	r.deleteAndBalance()

@@ -305,6 +305,7 @@ type Event struct {
 	Err      error
 	Ops      int                // Stored
 	Consumer message.ConsumerID // Resume, Credited
+	More     bool               // Resume; another one follows, for a consumer that was gated as well
 	Credit   uint32             // Credited
 	Drain    bool               // Credited; what is left of it ends when the queue is empty
 	Loaded   []store.Loaded     // LoadDone; each brings a reference

@@ -76,9 +76,12 @@ func (m *quorumModel) deliver() {
 	}
 }
 
-// settle settles what was taken out of held.
+// settle settles what was taken out of held, of one consumer after the other.
 func (m *quorumModel) settle(o Outcome, xs []*quorumMessage) {
-	for _, x := range xs {
+	for i, x := range xs {
+		if i > 0 && x.holder != xs[i-1].holder {
+			m.deliver()
+		}
 		if c := x.by; c != nil {
 			c.held--
 			if slices.Contains(m.all, c) && !slices.Contains(m.turn, c) {
@@ -259,6 +262,13 @@ func (run *quorumRun) settleSome() {
 	}
 	run.rnd.Shuffle(len(m.held), func(i, j int) { m.held[i], m.held[j] = m.held[j], m.held[i] })
 	n := 1 + run.rnd.IntN(len(m.held))
+	if run.log != nil {
+		// What has to be loaded is not delivered before the next consumer's comes back.
+		other := slices.IndexFunc(m.held[:n], func(x *quorumMessage) bool { return x.holder != m.held[0].holder })
+		if other > 0 {
+			n = other
+		}
+	}
 	some := slices.Clone(m.held[:n])
 	m.held = slices.Clone(m.held[n:])
 	o := []Outcome{Ack, Requeue, Requeue, Discard, Return}[run.rnd.IntN(5)]
