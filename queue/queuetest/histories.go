@@ -225,12 +225,21 @@ func (m *model) settle() {
 	batch := slices.Clone(m.held[:n])
 	m.held = slices.Delete(m.held, 0, n)
 	o := []queue.Outcome{queue.Ack, queue.Requeue, queue.Discard, queue.Ack}[m.rnd.IntN(4)]
-	if o == queue.Requeue {
-		for _, x := range batch {
-			m.insert(x.body)
+	// One consumer's at a time: whether they go out before the next one's come back is
+	// up to the type.
+	for len(batch) > 0 {
+		n := 1
+		for n < len(batch) && batch[n].consumer == batch[0].consumer {
+			n++
 		}
+		if o == queue.Requeue {
+			for _, x := range batch[:n] {
+				m.insert(x.body)
+			}
+		}
+		m.d.settle(o, batch[:n]...)
+		batch = batch[n:]
 	}
-	m.d.settle(o, batch...)
 }
 
 func (m *model) purge() {
