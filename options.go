@@ -25,7 +25,7 @@ type Options struct {
 	// ExchangeTypes are added to direct, fanout, topic and headers; clients ask for
 	// one by its Name. New fails if two have the same.
 	ExchangeTypes []exchange.Type
-	// QueueTypes are added to classic; a client asks for one by x-queue-type and its
+	// QueueTypes are added to classic and quorum; a client asks for one by x-queue-type and its
 	// Name. New fails if two have the same.
 	QueueTypes []queue.Type
 	// Interceptors see what clients ask for before it is carried out, and may

@@ -1,5 +1,5 @@
-// Package queue holds the contract of a queue type, the classic type, and the
-// host that runs any of them.
+// Package queue holds the contract of a queue type, the classic and the quorum type,
+// and the host that runs any of them.
 //
 // A Queue is a state machine: inputs go in, actions come out. It holds no lock,
 // starts no goroutine, reads no clock but Env.Now and touches no disk. Its Host is the only

@@ -27,7 +27,6 @@ type quorumMessage struct {
 	body     string
 	position int
 	count    uint32
-	id       uint64
 	by       *quorumConsumer // nil for a basic.get
 	holder   message.ConsumerID
 }
