@@ -129,7 +129,7 @@ func getter(a *actor) error {
 		return err
 	}
 	for {
-		q := pick(a.r, a.t.among("q0", "q4", "q5", "prio", "dead", "passing"))
+		q := pick(a.r, a.t.among("q0", "q4", "q5", "prio", "dead", "passing", "quorum", "limited"))
 		m, tag, err := a.get(c, q)
 		if err != nil {
 			return err

@@ -119,18 +119,18 @@ func Check(d *amqp.Delivery) (ID, error) {
 	differs("timestamp", d.Timestamp.Unix(), want.Timestamp.Unix())
 	differs("type", d.Type, want.Type)
 	differs("app-id", d.AppId, want.AppId)
-	differs("headers", withoutDeath(d.Headers), withoutDeath(want.Headers))
+	differs("headers", ownHeaders(d.Headers), ownHeaders(want.Headers))
 	if len(wrong) > 0 {
 		return id, fmt.Errorf("message %s came out changed: %s", id, strings.Join(wrong, "; "))
 	}
 	return id, nil
 }
 
-// withoutDeath leaves out what dead-lettering adds to the headers.
-func withoutDeath(t amqp.Table) amqp.Table {
+// ownHeaders leaves out what dead-lettering and quorum queues add to the headers.
+func ownHeaders(t amqp.Table) amqp.Table {
 	out := amqp.Table{}
 	for k, v := range t {
-		if !strings.HasPrefix(k, "x-death") && !strings.HasPrefix(k, "x-first-death") {
+		if !strings.HasPrefix(k, "x-death") && !strings.HasPrefix(k, "x-first-death") && k != "x-delivery-count" {
 			out[k] = v
 		}
 	}

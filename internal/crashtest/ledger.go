@@ -60,6 +60,7 @@ type Queue struct {
 	unruly  bool // messages of a publisher may come in any order
 	levels  bool // has priorities
 	get     bool // it would not survive the end of a consumer
+	keeps   bool // transient messages, too
 	copies  map[ID]*Copy
 	// now counts what happens to the queue; marked is the time before which
 	// deliveries are known to be durable.
@@ -74,8 +75,8 @@ type QueueOptions struct {
 	// Transient: it does not survive a restart. Lossy: what is in it may be taken
 	// with nobody writing it down. Unruly: a publisher's messages may be in any
 	// order. Priorities: or only in order within one. Get: it is to be looked at
-	// without a consumer.
-	Transient, Lossy, Unruly, Priorities, Get bool
+	// without a consumer. Keeps: transient messages survive a restart, too.
+	Transient, Lossy, Unruly, Priorities, Get, Keeps bool
 }
 
 // AddQueue puts a queue into the books that has just been made and is empty.
@@ -83,7 +84,7 @@ func (l *Ledger) AddQueue(name string, o QueueOptions) *Queue {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	q := &Queue{
-		name: name, durable: !o.Transient, lossy: o.Lossy, unruly: o.Unruly, levels: o.Priorities, get: o.Get,
+		name: name, durable: !o.Transient, lossy: o.Lossy, unruly: o.Unruly, levels: o.Priorities, get: o.Get, keeps: o.Keeps,
 		copies: map[ID]*Copy{},
 	}
 	l.queues[name] = q
@@ -246,7 +247,7 @@ func (l *Ledger) Nacked(p *Pub) {
 // durable says that the publish of m is durable, and with it what was before.
 func (l *Ledger) durable(m *Copy) {
 	m.known = true
-	if !m.id.Persistent || !m.q.durable || m.q.lossy || m.settled != open {
+	if !m.persistent() || !m.q.durable || m.q.lossy || m.settled != open {
 		return // a message that came and went may be confirmed and never be stored
 	}
 	m.stored = true

@@ -282,7 +282,7 @@ func (r *runner) load(o *load) {
 		o.run(fmt.Sprintf("publisher%d", i), r.r.Uint64(), publisher)
 	}
 	for i := range r.r.IntN(3) {
-		o.run(fmt.Sprintf("consumer%d", i), r.r.Uint64(), consumer("q0", "q1", "q2", "q3", "q4", "q5", "prio", "source", "dead", "passing"))
+		o.run(fmt.Sprintf("consumer%d", i), r.r.Uint64(), consumer("q0", "q1", "q2", "q3", "q4", "q5", "prio", "source", "dead", "passing", "quorum", "limited"))
 	}
 	o.run("reader", r.r.Uint64(), consumer("q0", "q1", "q3"))
 	o.run("rejecter", r.r.Uint64(), consumer("source", "dead", "q4"))

@@ -20,10 +20,15 @@ var (
 		"source":  {}, // dead-letters to dead
 		"lossy":   {Lossy: true},
 		"passing": {Transient: true},
+		"quorum":  {Unruly: true, Keeps: true},
+		"limited": {Unruly: true, Keeps: true},
 	}
 	queueArgs = map[string]amqp.Table{
 		"prio":   {"x-max-priority": int32(3)},
-		"source": {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"},
+		"quorum": {"x-queue-type": "quorum"},
+		// So high that it is never reached: what would die of it nobody could tell.
+		"limited": {"x-queue-type": "quorum", "x-delivery-limit": int32(1_000_000)},
+		"source":  {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"},
 	}
 	exchanges = []struct {
 		name, kind string
@@ -34,6 +39,7 @@ var (
 		{"q1", "fan", ""}, {"q3", "fan", ""}, {"q4", "fan", ""}, {"passing", "fan", ""},
 		{"q2", "topic", "a.*"}, {"prio", "topic", "a.#"}, {"q5", "topic", "#.b"}, {"passing", "topic", "t"},
 		{"q2", "brief", ""}, {"q5", "brief", ""}, {sink, sink, ""},
+		{"quorum", "fan", ""}, {"limited", "topic", "a.#"},
 	}
 )
 
@@ -65,11 +71,11 @@ type topology struct {
 
 // supported gives the queues of queueOptions that the broker can be asked for. A
 // refusal ends a connection, so that each queue with arguments is tried on one of
-// its own.
+// its own; but for those that cannot be exclusive, which every broker here has.
 func supported(dial func() (*amqp.Connection, error)) ([]string, error) {
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(queueOptions)) {
-		if queueArgs[name] == nil {
+		if queueArgs[name] == nil || queueArgs[name]["x-queue-type"] != nil {
 			names = append(names, name)
 			continue
 		}
@@ -146,15 +152,15 @@ func setUp(ch *amqp.Channel, l *Ledger, names []string, isNew bool) (*topology, 
 			t.routes = append(t.routes, r)
 		}
 	}
-	for _, name := range []string{"q0", "q1", "q2", "q3", "q4", "q5", "quiet", "prio", "source", "lossy"} {
+	for _, name := range []string{"q0", "q1", "q2", "q3", "q4", "q5", "quiet", "prio", "source", "lossy", "quorum", "limited"} {
 		to("", name, name)
 	}
 	to("direct", "k0", "q0")
 	to("direct", "k1", "q1")
 	to("direct", "all", "q0", "q1", "q2")
-	to("fan", "any", "q1", "q3", "q4", "passing")
-	to("topic", "a.b", "q2", "prio", "q5")
-	to("topic", "a.c", "q2", "prio")
+	to("fan", "any", "q1", "q3", "q4", "passing", "quorum")
+	to("topic", "a.b", "q2", "prio", "q5", "limited")
+	to("topic", "a.c", "q2", "prio", "limited")
 	to("topic", "t", "passing")
 	to("brief", "", "q2", "q5")
 	return t, nil

@@ -20,7 +20,7 @@ const (
 // fate says whether m must be there, and why.
 func (m *Copy) fate() (fate, string) {
 	switch {
-	case !m.id.Persistent:
+	case !m.persistent():
 		return absent, "it is transient"
 	case !m.q.durable:
 		return absent, "its queue is transient"
@@ -37,6 +37,9 @@ func (m *Copy) fate() (fate, string) {
 	}
 	return either, ""
 }
+
+// persistent says that m survives a restart in a queue that does.
+func (m *Copy) persistent() bool { return m.id.Persistent || m.q.keeps }
 
 // unsettled says that nothing that may have taken m away was sent.
 func (m *Copy) unsettled() bool {
