@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
@@ -218,7 +219,7 @@ func TestPoliciesSurviveARestart(t *testing.T) {
 	}
 	for _, b := range []*warren.Broker{crashed, b} {
 		require.Equal(t, 5, shown(t, b, "q").Ready)
-		require.Equal(t, 1, shown(t, b, "dead").Ready)
+		require.Eventually(t, func() bool { return shown(t, b, "dead").Ready == 1 }, patience, time.Millisecond, "its body is loaded first")
 		require.Equal(t, warren.PolicyInfo{Policy: "p", OperatorPolicy: "o", PolicyDefinition: warren.Table{
 			{Name: "dead-letter-exchange", Value: "amq.fanout"}, {Name: "max-length", Value: int64(5)},
 		}}, shown(t, b, "q").PolicyInfo)
