@@ -418,6 +418,7 @@ func TestAFullDiskBlocksPublishersUntilThereIsSpace(t *testing.T) {
 	require.Equal(t, "4", all[0], "what was acknowledged stays so")
 	require.Equal(t, "after", all[len(all)-1])
 	require.NotContains(t, all, "late")
+	require.Contains(t, all, "tx", "the transaction is kept as a whole")
 	require.NoError(t, b.Close())
 }
 

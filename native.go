@@ -266,9 +266,9 @@ func (c *Channel) TxSelect(ctx context.Context) error {
 // queues to take what was published, and until what is to be durable of it is. If
 // one of them refused a message, the rest is carried out all the same and the error
 // is a PreconditionFailed *Error. It is that error, too, if the store has no room:
-// then all of it is in force, and becomes durable as a whole once there is room. When ctx or the channel ends meanwhile, the
-// transaction is carried out, but its outcome is not known. A channel without
-// TxSelect is refused it.
+// then all of it is in force, and becomes durable as a whole once there is room. When
+// ctx or the channel ends meanwhile, the transaction is carried out, but its outcome is
+// not known. A channel without TxSelect is refused it.
 func (c *Channel) TxCommit(ctx context.Context) error {
 	var commit *channel.Commit
 	err := c.m.Do(ctx, func(ch *channel.Channel) (err error) {
