@@ -1,6 +1,7 @@
 package warren
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -155,7 +156,11 @@ func (b *Broker) settled() error {
 	if b.defs == nil {
 		return nil
 	}
-	if err := b.defs.wait(); err != nil {
+	err := b.defs.wait()
+	if errors.Is(err, msgstore.ErrClosed) {
+		err = ErrClosed // the store closes with the broker
+	}
+	if err != nil {
 		return fmt.Errorf("warren: the change is not durable: %w", err)
 	}
 	return nil

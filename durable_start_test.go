@@ -91,6 +91,15 @@ func TestAQueueThatIsDeclaredAnewAfterAFailureIsANewOne(t *testing.T) {
 	require.Equal(t, 1, strings.Count(log.String(), "declared anew"))
 }
 
+// Who changes something while the broker closes hears of that, and not of its store.
+func TestAChangeOfABrokerThatClosesIsErrClosed(t *testing.T) {
+	t.Parallel()
+	b, _ := durableBroker(t)
+	require.NoError(t, b.Close())
+	require.ErrorIs(t, b.Auth().AddUser("late", "p"), warren.ErrClosed)
+	require.ErrorIs(t, b.AddVHost("late"), warren.ErrClosed)
+}
+
 // What New cannot restore it refuses; the store stays as it is, and the caller's.
 func TestNewRefusesWhatItCannotRestore(t *testing.T) {
 	t.Parallel()
