@@ -26,18 +26,26 @@ const (
 func (b *Broker) openStore() error {
 	ms, err := msgstore.Open(b.opts.Store, msgstore.Options{OnError: b.storeFailed, OnNoSpace: b.outOfSpace})
 	if err != nil {
-		return fmt.Errorf("warren: Options.Store: %w", err)
+		return fmt.Errorf("warren: %s: %w", b.storeName(), err)
 	}
 	b.ms, b.defs = ms, newDefinitions(ms)
 	b.diskWakes = make(chan struct{}, 1)
 	if err := b.restore(); err != nil {
 		b.beginClosing()
 		b.running.Wait() // for queues that recover
-		return errors.Join(fmt.Errorf("warren: restore from Options.Store: %w", err), ms.Close())
+		return errors.Join(fmt.Errorf("warren: restore from %s: %w", b.storeName(), err), ms.Close())
 	}
 	b.lookAtDisk()
 	b.start(b.watchDisk)
 	return nil
+}
+
+// storeName names Options.Store in an error, with its directory if it tells.
+func (b *Broker) storeName() string {
+	if s, ok := b.opts.Store.(interface{ Dir() string }); ok {
+		return fmt.Sprintf("Options.Store in %s", s.Dir())
+	}
+	return "Options.Store"
 }
 
 // closeStore makes durable what there is and closes the store, once.

@@ -143,7 +143,8 @@ func TestNewRefusesWhatItCannotRestore(t *testing.T) {
 			`exchange 'sized' in vhost '/': it is of type "x-size", which Options.ExchangeTypes lacks`},
 		"a newer kind of definition": {all, set(store.Change{Key: []byte("DZkey")}),
 			`there is a definition of the unknown kind 'Z': it was written by a newer Warren; use that one`},
-		"another's data":     {all, set(store.Change{Key: []byte("F"), Value: []byte("else")}), "format version"},
+		"another's data":     {all, set(store.Change{Key: []byte("F"), Value: []byte("else")}), "restore the store from a backup"},
+		"a damaged index":    {all, set(store.Change{Key: []byte("Iqqqqqqqqpppppppp"), Value: []byte("else")}), "a backup helps"},
 		"a damaged queue":    {all, each('q', cut), "the definition q "},
 		"an empty exchange":  {all, each('x', empty), "is damaged: its field"},
 		"a damaged user":     {all, each('u', cut), "restore the store from a backup"},
@@ -163,9 +164,12 @@ func TestNewRefusesWhatItCannotRestore(t *testing.T) {
 				tt.change(t, s)
 			}
 			there := dump(t, s)
-			tt.o.Store = s
+			tt.o.Store = located{s}
 			_, err = warren.New(tt.o)
 			require.ErrorContains(t, err, tt.want)
+			if !strings.HasPrefix(tt.want, "Options.") {
+				require.ErrorContains(t, err, "Options.Store in /some/where: ")
+			}
 			require.Equal(t, there, dump(t, s), "it changed nothing, and did not close the store")
 			require.NoError(t, s.Close())
 			if tt.change == nil {
@@ -176,6 +180,11 @@ func TestNewRefusesWhatItCannotRestore(t *testing.T) {
 		})
 	}
 }
+
+// located is a store that tells where it is.
+type located struct{ store.Store }
+
+func (located) Dir() string { return "/some/where" }
 
 func dump(t *testing.T, s store.Store) map[string]string {
 	t.Helper()

@@ -64,11 +64,11 @@ func checkFormat(kv store.Store, create bool) error {
 		}
 		return kv.Apply([]store.Change{formatChange()})
 	case err != nil:
-		return fmt.Errorf("format version (key %q): %w", keyFormat, err)
+		return fmt.Errorf("format version (key %q): %w; restore the store from a backup", keyFormat, err)
 	case version > formatVersion:
 		return fmt.Errorf("it was written in format version %d, and this Warren knows versions up to %d: use a newer Warren", version, formatVersion)
 	case version < 1:
-		return fmt.Errorf("format version (key %q): %w", keyFormat, damaged("there is no version %d", version))
+		return fmt.Errorf("format version (key %q): %w; restore the store from a backup", keyFormat, damaged("there is no version %d", version))
 	}
 	return nil
 }
