@@ -116,6 +116,7 @@ func (a *actor) settle(c *channel, q *Queue, h *holding) error {
 				return err
 			}
 		}
+		a.moment()
 		return nil
 	}
 	c.log.Ack(some...)

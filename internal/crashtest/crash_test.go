@@ -29,17 +29,22 @@ func TestABrokerThatForgetsIsFound(t *testing.T) {
 // killed, for instance 1m.
 const lengthVariable = "WARREN_CRASH_FOR"
 
+// lengthen has the run take as long as the environment says.
+func (c *Config) lengthen(t *testing.T) {
+	if s := os.Getenv(lengthVariable); s != "" {
+		length, err := time.ParseDuration(s)
+		require.NoError(t, err, lengthVariable)
+		c.Cycles, c.For = 0, length
+	}
+}
+
 func TestNothingConfirmedIsLost(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts and kills some processes")
 	}
 	c := Config{Dir: t.TempDir(), Seed: rand.Uint64N(1_000_000), Cycles: 4, Broker: Self, Log: t.Logf}
-	if s := os.Getenv(lengthVariable); s != "" {
-		length, err := time.ParseDuration(s)
-		require.NoError(t, err, lengthVariable)
-		c.Cycles, c.For = 0, length
-	}
+	c.lengthen(t)
 	res, err := Run(t.Context(), c)
 	require.NoError(t, err, "%v", res)
 	if len(res.Violations) > 0 {

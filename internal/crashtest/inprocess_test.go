@@ -3,6 +3,7 @@ package crashtest
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -116,15 +117,17 @@ func TestWhatIsOnTheDiskIsEnough(t *testing.T) {
 	t.Parallel()
 	disk := memstore.NewDisk()
 	last := ""
-	res, err := Run(t.Context(), Config{
-		Dir: t.TempDir(), Seed: 1, Cycles: 8, Longest: 200 * time.Millisecond,
+	c := Config{
+		Dir: t.TempDir(), Seed: rand.Uint64N(1_000_000), Cycles: 20, Longest: 200 * time.Millisecond,
 		start: func(dir string) (broker, error) {
 			if dir != last {
 				last, disk = dir, memstore.NewDisk()
 			}
 			return newMachine(&disk)
 		},
-	})
+	}
+	c.lengthen(t)
+	res, err := Run(t.Context(), c)
 	require.NoError(t, err)
 	require.Empty(t, res.Violations, "%v", res)
 }

@@ -58,7 +58,7 @@ type Queue struct {
 	durable bool
 	lossy   bool // messages may be gone for reasons that nobody writes down
 	unruly  bool // messages of a publisher may come in any order
-	levels  bool // has priorities
+	levels  bool // has priorities: the highest come first
 	get     bool // it would not survive the end of a consumer
 	keeps   bool // transient messages, too
 	copies  map[ID]*Copy

@@ -38,6 +38,15 @@ func (s *story) confirmed() ID {
 	return id
 }
 
+// ranked is confirmed for the next message of a priority.
+func (s *story) ranked(priority uint8) ID {
+	for ; ; s.seq++ {
+		if next := (ID{"c", s.seq + 1, true}); next.Content().Priority == priority {
+			return s.confirmed()
+		}
+	}
+}
+
 // deliver delivers a message of queue q.
 func (s *story) deliver(id ID, redelivered bool) *Copy {
 	d := came(id, redelivered)
@@ -85,12 +94,22 @@ func TestTheLedgerJudgesHistories(t *testing.T) {
 			s.c.Publish(id, s.q)
 			s.found(came(id, false), came(id, false))
 		}, "twice"},
-		"a refused message is not there":    {func(s *story) { s.l.Nacked(s.c.Publish(s.id(true), s.q)); s.found() }, ""},
-		"a message that nobody ever sent":   {func(s *story) { s.found(came(s.id(true), false)) }, "was never put there"},
-		"a transient message is gone":       {func(s *story) { s.l.Confirmed(s.c.Publish(s.id(false), s.q)); s.found() }, ""},
-		"a transient message comes back":    {func(s *story) { id := s.id(false); s.c.Publish(id, s.q); s.found(came(id, false)) }, "it is transient"},
-		"messages are in order":             {func(s *story) { s.found(came(s.confirmed(), false), came(s.confirmed(), false)) }, ""},
-		"messages are out of order":         {func(s *story) { a, b := s.confirmed(), s.confirmed(); s.found(came(b, false), came(a, false)) }, "comes after number 2"},
+		"a refused message is not there":  {func(s *story) { s.l.Nacked(s.c.Publish(s.id(true), s.q)); s.found() }, ""},
+		"a message that nobody ever sent": {func(s *story) { s.found(came(s.id(true), false)) }, "was never put there"},
+		"a transient message is gone":     {func(s *story) { s.l.Confirmed(s.c.Publish(s.id(false), s.q)); s.found() }, ""},
+		"a transient message comes back":  {func(s *story) { id := s.id(false); s.c.Publish(id, s.q); s.found(came(id, false)) }, "it is transient"},
+		"messages are in order":           {func(s *story) { s.found(came(s.confirmed(), false), came(s.confirmed(), false)) }, ""},
+		"messages are out of order":       {func(s *story) { a, b := s.confirmed(), s.confirmed(); s.found(came(b, false), came(a, false)) }, "comes after number 2"},
+		"higher priorities come first": {func(s *story) {
+			s.q.levels = true
+			low, high := s.ranked(1), s.ranked(2)
+			s.found(came(high, false), came(low, false))
+		}, ""},
+		"a priority is lost": {func(s *story) {
+			s.q.levels = true
+			low, high := s.ranked(1), s.ranked(2)
+			s.found(came(low, false), came(high, false))
+		}, "comes after one of priority 1"},
 		"a body is damaged":                 {func(s *story) { d := came(s.confirmed(), false); d.Body[5]++; s.found(d) }, "came out changed: a body of"},
 		"a body is cut":                     {func(s *story) { d := came(s.confirmed(), false); d.Body = d.Body[:7]; s.found(d) }, "came out changed: a body of 7"},
 		"a property is lost":                {func(s *story) { d := came(s.confirmed(), false); d.Priority = 9; s.found(d) }, "priority is 9"},

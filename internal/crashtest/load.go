@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -20,6 +21,20 @@ type load struct {
 	name string // of this life
 	ctx  context.Context
 	wg   sync.WaitGroup
+	// moments is told, if somebody listens, that something was sent which takes more
+	// than one step.
+	moments chan struct{}
+	// cut is set when the broker is in this process and goes on without its disk: what it
+	// says from then on is said by nobody.
+	cut atomic.Bool
+}
+
+// moment says that a crash would be interesting now.
+func (o *load) moment() {
+	select {
+	case o.moments <- struct{}{}:
+	default:
+	}
 }
 
 // run starts somebody with a connection of their own. Errors of theirs are those
@@ -46,6 +61,8 @@ func (o *load) report(name string, err error) {
 	var refused *refusal
 	var e *amqp.Error
 	switch {
+	case o.cut.Load():
+		return
 	case errors.As(err, &refused):
 	case errors.As(err, &e) && strings.Contains(e.Reason, errCut.Error()):
 		return
@@ -225,8 +242,13 @@ func transactions(a *actor) error {
 			}
 		}
 		count := a.r.IntN(20)
-		if a.r.IntN(60) == 0 && a.l.Backlog() < maxBacklog {
-			count = 4000 // more than a store takes at a time
+		if a.l.Backlog() < maxBacklog {
+			switch a.r.IntN(60) {
+			case 0:
+				count = 4000 // more than a store takes at a time
+			case 1, 2, 3, 4, 5, 6:
+				count = 300 // more than a queue takes at a time
+			}
 		}
 		for range count {
 			r := pick(a.r, a.t.routes)
@@ -244,6 +266,9 @@ func transactions(a *actor) error {
 			continue
 		}
 		tx.Commit()
+		if count > 100 {
+			a.moment()
+		}
 		if err := c.TxCommit(); err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ import (
 type modelMessage struct {
 	body       string
 	persistent bool
+	priority   uint8 // for a queue that has priorities
 	position   int
 	delivered  bool
 	// recently says that it was delivered, or removed, after what is known to be
@@ -28,16 +29,25 @@ type modelMessage struct {
 
 type modelQueue struct {
 	durable bool
+	levels  bool // it has priorities
 	next    int
-	ready   []*modelMessage // by position
+	ready   []*modelMessage // in their order
 	// ghosts were removed, and are back if the machine stops before that is
 	// durable.
 	ghosts []*modelMessage
 }
 
 func (q *modelQueue) put(m *modelMessage) {
-	i, _ := slices.BinarySearchFunc(q.ready, m.position, func(m *modelMessage, at int) int { return cmp.Compare(m.position, at) })
+	i, _ := slices.BinarySearchFunc(q.ready, m, q.compare)
 	q.ready = slices.Insert(q.ready, i, m)
+}
+
+// compare says which message comes first.
+func (q *modelQueue) compare(a, b *modelMessage) int {
+	if q.levels && a.priority != b.priority {
+		return cmp.Compare(b.priority, a.priority)
+	}
+	return cmp.Compare(a.position, b.position)
 }
 
 // flushed says that all there was before is durable.
@@ -168,7 +178,7 @@ func (m *model) compare() {
 		}
 		require.NoError(m, err)
 		allowed := slices.Concat(q.ready, q.ghosts)
-		slices.SortFunc(allowed, func(a, b *modelMessage) int { return cmp.Compare(a.position, b.position) })
+		slices.SortFunc(allowed, q.compare)
 		ghosts := q.ghosts
 		q.ready, q.ghosts = nil, nil
 		n := 0
@@ -202,6 +212,7 @@ func (m *model) compare() {
 const (
 	modelQueues    = 4
 	modelExchanges = 2
+	modelLevels    = 3
 )
 
 // step does one random thing.
@@ -212,11 +223,14 @@ func (m *model) step() {
 	switch k := m.r.IntN(100); {
 	case q == nil:
 		var options []warren.QueueOption
-		q = &modelQueue{durable: m.r.IntN(4) > 0}
+		q = &modelQueue{durable: m.r.IntN(4) > 0, levels: m.r.IntN(3) == 0}
 		if q.durable {
 			options = append(options, warren.Durable())
 		}
-		m.did("declare %s, durable %v", name, q.durable)
+		if q.levels {
+			options = append(options, warren.Arg("x-max-priority", modelLevels))
+		}
+		m.did("declare %s, durable %v, with priorities %v", name, q.durable, q.levels)
 		_, err := m.ch.DeclareQueue(ctx, name, options...)
 		require.NoError(m, err)
 		m.queues[name] = q
@@ -282,9 +296,12 @@ func (m *model) bind(queue, exchange string) {
 // exchange to those that are bound to it.
 func (m *model) message(queue, exchange string) (warren.Message, modelPublish, string, string) {
 	m.count++
-	p := modelPublish{[]string{queue}, modelMessage{body: fmt.Sprint(m.count, " "), persistent: m.r.IntN(4) > 0}}
+	p := modelPublish{[]string{queue}, modelMessage{
+		body: fmt.Sprint(m.count, " "), persistent: m.r.IntN(4) > 0, priority: uint8(m.r.IntN(modelLevels + 1)),
+	}}
 	p.m.body += strings.Repeat(".", m.r.IntN(1<<m.r.IntN(12)))
 	msg := warren.Message{Body: []byte(p.m.body)}
+	msg.Priority = p.m.priority
 	if p.m.persistent {
 		msg.DeliveryMode = 2
 	}

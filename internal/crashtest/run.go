@@ -58,6 +58,9 @@ type Result struct {
 const (
 	defaultLongest = 1500 * time.Millisecond
 	shortest       = 10 * time.Millisecond
+	// longestMoment is how long what takes several steps may take, as a power of two
+	// in milliseconds.
+	longestMoment = 8
 	// lifetime is after how many cycles on one directory a new one is begun.
 	lifetime = 40
 )
@@ -179,7 +182,7 @@ func (r *runner) once(ctx context.Context) error {
 	defer conn.Close()
 	loadCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	o := &load{p: p, l: r.l, name: fmt.Sprintf("life%d", r.cycle), ctx: loadCtx}
+	o := &load{p: p, l: r.l, name: fmt.Sprintf("life%d", r.cycle), ctx: loadCtx, moments: make(chan struct{})}
 	if err := r.prepare(ctx, o, conn); err != nil {
 		return fmt.Errorf("%w\n%s", err, p.said())
 	}
@@ -196,16 +199,21 @@ func (r *runner) once(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	if r.r.IntN(2) == 0 {
+		r.awaitMoment(ctx, o)
+	}
 	how := "killed"
 	if r.r.IntN(10) == 0 {
 		how = "stopped in order"
 		r.l.Stop()
+		o.cut.Store(r.Broker == nil)
 		if err := p.quit(); err != nil {
 			return fmt.Errorf("stop in order: %w\n%s", err, p.said())
 		}
 	} else {
 		if r.Broker == nil {
 			r.l.Stop() // a broker in this process closes connections even so
+			o.cut.Store(true)
 		}
 		p.kill()
 	}
@@ -213,6 +221,26 @@ func (r *runner) once(ctx context.Context) error {
 	o.wg.Wait()
 	r.l.Crash(how)
 	return nil
+}
+
+// awaitMoment waits until somebody has sent what takes more than one step, and a little
+// longer: few moments are such that a crash could part what belongs together, and one
+// by chance is seldom among them.
+func (r *runner) awaitMoment(ctx context.Context, o *load) {
+	late := time.NewTimer(r.Longest)
+	defer late.Stop()
+	select {
+	case <-o.moments:
+	case <-late.C:
+		return
+	case <-o.p.ended():
+		return
+	case <-ctx.Done():
+		return
+	}
+	// It may come to pass at once, or have to wait for what was sent before.
+	late.Reset(time.Duration(r.r.Int64N(int64(time.Millisecond << r.r.IntN(longestMoment)))))
+	<-late.C
 }
 
 // killStarting kills a broker that has hardly begun to look at its directory.

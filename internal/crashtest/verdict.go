@@ -151,6 +151,9 @@ func (k *Checker) Queue(q *Queue, found []amqp.Delivery) []*Copy {
 			l.violate(q, id, "message %s in queue %s comes after number %d of the same publisher", id, q.name, last[order])
 		}
 		last[order] = max(last[order], id.Seq)
+		if q.levels && i > 0 && found[i].Priority > found[i-1].Priority {
+			l.violate(q, id, "message %s of priority %d in queue %s comes after one of priority %d", id, found[i].Priority, q.name, found[i-1].Priority)
+		}
 		if m.dead != nil {
 			k.dead = append(k.dead, deadLetter{m, m.dead, true})
 			m.dead = nil
