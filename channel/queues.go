@@ -133,7 +133,7 @@ func (ch *Channel) declared(h *queue.Host, noCounts bool) (QueueInfo, error) {
 		}
 	}
 	ch.lastQueue = name
-	return QueueInfo{Name: name, Ready: st.Ready, Consumers: st.Consumers}, nil
+	return QueueInfo{Name: name, Ready: st.Ready, Consumers: st.Consumers - st.Waiting}, nil
 }
 
 // BindQueue is queue.bind.

@@ -170,9 +170,6 @@ func (c *consumers) none() bool {
 // counted is how many consumers a quorum queue has.
 func (c *consumers) counted() int {
 	n := len(c.byID)
-	if c.single {
-		n = min(n, 1)
-	}
 	for _, g := range c.holding {
 		if g.heir == nil {
 			n++

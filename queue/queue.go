@@ -322,6 +322,8 @@ type Stat struct {
 	Ready, Unacked int
 	ReadyBytes     int64 // bodies only
 	Consumers      int
+	// Waiting are those of Consumers that a declare does not count.
+	Waiting int
 }
 
 // CreditNote tells a consumer of its credit: how many messages are ready, in answer to

@@ -146,13 +146,16 @@ func (q *quorum) Delete(ifUnused, ifEmpty bool, out *Actions) (int, error) {
 	return q.classic.Delete(false, false, out)
 }
 
-// Stat counts as RabbitMQ does: those who wait behind a single active consumer are
-// not there, and who still holds something is, be it that it was cancelled or that it
-// was no more than a basic.get.
+// Stat counts as RabbitMQ does: who still holds something is a consumer, be it that it
+// was cancelled or that it was no more than a basic.get; and a declare does not count
+// those who wait behind a single active consumer.
 func (q *quorum) Stat() Stat {
 	s := q.classic.Stat()
 	s.Ready += q.grave.returning
 	s.Consumers = q.consumers.counted()
+	if n := len(q.consumers.byID); q.consumers.single && n > 1 {
+		s.Waiting = n - 1
+	}
 	return s
 }
 

@@ -25,7 +25,10 @@ type behaviour struct {
 // §4). Its subtests run in parallel. Tests of what only a durable queue can do
 // are left out for a type that asks nothing of the store, and those of priorities for
 // one without x-max-priority.
-func Run(t *testing.T, typ queue.Type) {
+//
+// except names the tests of what the type does differently on purpose; a name that
+// there is no test of fails.
+func Run(t *testing.T, typ queue.Type, except ...string) {
 	t.Helper()
 	caps := typ.Capabilities()
 	all := append(deliveries(caps), requests()...)
@@ -37,6 +40,13 @@ func Run(t *testing.T, typ queue.Type) {
 		if usesStore(t, typ) {
 			all = append(all, behaviour{"random histories with priorities and a late store", storedPriorityHistories})
 		}
+	}
+	for _, name := range except {
+		i := slices.IndexFunc(all, func(b behaviour) bool { return b.name == name })
+		if i < 0 {
+			t.Fatalf("there is no test %q to leave out", name)
+		}
+		all = slices.Delete(all, i, i+1)
 	}
 	for _, b := range all {
 		t.Run(b.name, func(t *testing.T) {
