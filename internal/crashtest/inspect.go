@@ -125,9 +125,10 @@ func takeAll(ctx context.Context, l *Ledger, ch *amqp.Channel, q *Queue) ([]amqp
 	if q.get {
 		return getAll(l, ch, q, info.Messages)
 	}
-	// To a quorum queue no prefetch is one of 2000.
-	if err := ch.Qos(math.MaxUint16, 0, false); err != nil {
-		return nil, err
+	if q.keeps { // a quorum queue, to which no prefetch is one of 2000
+		if err := ch.Qos(math.MaxUint16, 0, false); err != nil {
+			return nil, err
+		}
 	}
 	tag := fmt.Sprintf("inspector-%d", rand.Uint64())
 	in, err := ch.Consume(q.name, tag, false, false, false, false, nil)
