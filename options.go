@@ -70,7 +70,8 @@ type Options struct {
 	LoopbackUsers []string
 	// Store keeps what is durable; nil keeps nothing, and everything is in memory.
 	// The broker closes it when it ends; after an error of New it is still the
-	// caller's. See store/badgerstore. With it a confirm, and the answer to a declare or delete of
+	// caller's, and that error names its directory if it has a method Dir() string. See
+	// store/badgerstore. With it a confirm, and the answer to a declare or delete of
 	// something durable, waits for the disk: one fsync, which many share that are
 	// under way at a time.
 	Store store.Store
