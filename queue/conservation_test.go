@@ -13,7 +13,7 @@ import (
 	"github.com/warrenmq/warren/message"
 )
 
-// The model of a classic queue is compared with one whose store has answered. What
+// The model of a queue is compared with one whose store has answered. What
 // can go wrong in between is that a message is lost, or comes twice: that is what a
 // storm looks for. Everything happens while the store has not answered, which fails
 // now and then, and the broker dies now and then. As the queue has a dead-letter
@@ -23,6 +23,7 @@ type storm struct {
 	t    *judge
 	rnd  *rand.Rand
 	log  *fakeLog
+	typ  Type
 	args message.Table
 	next int
 
@@ -58,34 +59,40 @@ const (
 
 func TestNothingIsLostOrDoubledWhateverTheStoreDoes(t *testing.T) {
 	t.Parallel()
-	for first := uint64(0); first < uint64(*histories); first += 10 {
-		t.Run(fmt.Sprint("seeds from ", first), func(t *testing.T) {
-			t.Parallel()
-			for seed := range uint64(10) {
-				synctest.Test(t, func(t *testing.T) {
-					playStorm(t, *historySeed+first+seed)
-				})
-			}
-		})
+	for _, typ := range []Type{Classic(), Quorum()} {
+		for first := uint64(0); first < uint64(*histories); first += 10 {
+			t.Run(fmt.Sprint(typ.Name(), " seeds from ", first), func(t *testing.T) {
+				t.Parallel()
+				for seed := range uint64(10) {
+					synctest.Test(t, func(t *testing.T) {
+						playStorm(t, typ, *historySeed+first+seed)
+					})
+				}
+			})
+		}
 	}
 }
 
-func playStorm(t *testing.T, seed uint64) {
+func playStorm(t *testing.T, typ Type, seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 79))
-	s := &storm{t: &judge{TB: t}, rnd: rnd, all: map[string]*stormMessage{}}
+	s := &storm{t: &judge{TB: t}, rnd: rnd, typ: typ, all: map[string]*stormMessage{}}
 	w := randomWorld(rnd)
 	for _, f := range w.arguments {
-		if f.Name != "x-expires" && f.Name != argDeadLetterExchange && f.Name != "x-dead-letter-routing-key" {
+		known := slices.Contains(typ.Capabilities().Arguments, f.Name)
+		if known && f.Name != "x-expires" && f.Name != argDeadLetterExchange && f.Name != "x-dead-letter-routing-key" {
 			s.args = append(s.args, f)
 		}
 	}
 	s.args = append(s.args, args(argDeadLetterExchange, "d")...)
+	if s.quorum() && rnd.IntN(2) == 0 {
+		s.args = append(s.args, args(argDeliveryLimit, int32(rnd.IntN(4)))...)
+	}
 	defer func() {
 		if v := recover(); v != nil && s.t.err == nil {
 			panic(v)
 		}
 		if s.t.err != nil {
-			t.Errorf("seed %d, %v: %v", seed, s.args, s.t.err)
+			t.Errorf("%s, seed %d, %v: %v", typ.Name(), seed, s.args, s.t.err)
 		}
 	}()
 	s.begin(newFakeLog(), Bounds{Messages: 1 + rnd.IntN(4)})
@@ -96,11 +103,13 @@ func playStorm(t *testing.T, seed uint64) {
 	s.finish(failing)
 }
 
+func (s *storm) quorum() bool { return s.typ.Name() == "quorum" }
+
 // begin begins a life with what a log holds.
 func (s *storm) begin(log *fakeLog, b Bounds) {
 	s.log = log
 	s.held, s.open, s.purged = nil, nil, 0
-	s.rig = newRig(s.t, Classic(), func(spec *Spec, env *HostEnv) {
+	s.rig = newRig(s.t, s.typ, func(spec *Spec, env *HostEnv) {
 		inline(spec, env)
 		spec.Arguments = s.args
 		log.with(spec, env)
@@ -153,7 +162,9 @@ func (s *storm) step(failing bool) {
 	if ends > 0 {
 		s.t.stop("the queue is gone: %v", s.ends)
 	}
-	s.h.do(func() { checkMemory(s.t, s.h) })
+	if !s.quorum() {
+		s.h.do(func() { checkMemory(s.t, s.h) })
+	}
 	if s.t.err != nil {
 		s.t.FailNow()
 	}
@@ -169,7 +180,7 @@ func (s *storm) publishSome() {
 		if s.rnd.IntN(3) == 0 {
 			p.Msg.SetTTL(int64(s.rnd.IntN(4) * 10))
 		}
-		s.all[body] = &stormMessage{persistent: p.Msg.Persistent(), seq: p.Ref.Seq}
+		s.all[body] = &stormMessage{persistent: s.quorum() || p.Msg.Persistent(), seq: p.Ref.Seq}
 		b.Publish(p)
 	}
 	s.h.Post(b)
@@ -235,8 +246,8 @@ func (s *storm) settleSome() {
 	s.held = slices.Clone(s.held[n:])
 	b := NewBatch()
 	for _, d := range batch {
-		o := []Outcome{Ack, Requeue, Discard}[s.rnd.IntN(3)]
-		s.all[d.body].place = [...]stormPlace{Ack: over, Requeue: inQueue, Discard: inGrave}[o]
+		o := []Outcome{Ack, Requeue, Discard, Return}[s.rnd.IntN(4)]
+		s.all[d.body].place = [...]stormPlace{Ack: over, Requeue: inQueue, Discard: inGrave, Return: inQueue}[o]
 		b.Settle(Settle{ID: d.id, Consumer: d.consumer, Outcome: o})
 	}
 	s.h.Post(b)

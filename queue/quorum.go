@@ -127,7 +127,8 @@ func (q *quorum) Event(ev Event, out *Actions) {
 }
 
 func (q *quorum) Purge(out *Actions) int {
-	n := q.classic.Purge(out)
+	n := q.dropReturning(out)
+	n += q.classic.Purge(out)
 	q.finish(out)
 	return n
 }

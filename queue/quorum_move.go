@@ -1,6 +1,10 @@
 package queue
 
-import "github.com/warrenmq/warren/store"
+import (
+	"slices"
+
+	"github.com/warrenmq/warren/store"
+)
 
 // move puts a message that a consumer had, and that was taken out of account, to the
 // end of the queue, here and in the store: a queue that has no delivery limit does
@@ -48,4 +52,34 @@ func (q *classic) reenter(c corpse, s slot, out *Actions) {
 	if q.paging {
 		q.admit(seq, to)
 	}
+}
+
+// dropReturning drops what is on its way to the end of the queue, which counts as
+// ready, and gives its number.
+func (q *classic) dropReturning(out *Actions) int {
+	n := q.grave.returning
+	if n == 0 {
+		return 0
+	}
+	w := &q.grave.waiting
+	w.items, w.head = slices.DeleteFunc(slices.Clone(w.all()), func(c corpse) bool {
+		if !c.returns {
+			return false
+		}
+		if c.msg != nil {
+			c.msg.Release()
+		}
+		if s := q.at(c.seq); !s.gone() {
+			if s.is(stored) {
+				q.disk.remove(store.Op{Kind: store.Remove, Seq: c.seq, Atom: c.atom}, out)
+			}
+			q.bury(c.seq, s)
+		}
+		if c.atom != nil {
+			out.Atoms = append(out.Atoms, c.atom)
+		}
+		return true
+	}), 0
+	q.grave.returning = 0
+	return n
 }
