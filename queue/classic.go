@@ -414,7 +414,9 @@ func (q *classic) Event(ev Event, out *Actions) {
 		q.endDoomed(out)
 		q.dropOver(out)
 	case TimeReached:
-		q.woken(ev.Now, out)
+		if q.woken(ev.Now, out); out.Gone {
+			return // with all that is in it, expired or not
+		}
 	case Declared:
 		q.use()
 	case Buried:

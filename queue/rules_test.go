@@ -244,6 +244,21 @@ func TestAnUnusedQueueGoes(t *testing.T) {
 	})
 }
 
+// A message that nobody noticed to have expired is none that the end of the queue
+// makes it notice.
+func TestAnUnusedQueueTakesWhatExpiredUnnoticedWithIt(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r, dead := newRuled(t, args("x-expires", int32(1000), argMaxPriority, uint8(1), argDeadLetterExchange, "dlx"), nil)
+		r.priorityOf = firstDigit
+		r.post("0")
+		r.expiring("1", 10)
+		wait(1002 * time.Millisecond)
+		require.NoError(t, r.gone())
+		require.Empty(t, dead.taken())
+		r.balance()
+	})
+}
+
 func TestLengthLimits(t *testing.T) {
 	t.Parallel()
 	const x = argDeadLetterExchange
