@@ -462,12 +462,26 @@ func (g *game) compare() {
 	want := Stat{Ready: len(m.ready), Unacked: len(m.held), ReadyBytes: int64(m.bytes()), Consumers: len(m.all)}
 	g.same(want, g.stat(), "counts")
 	g.h.do(func() {
-		if _, ok := g.h.q.(*classic); ok && g.world.log != noLog {
+		if q, ok := g.h.q.(*classic); ok && g.world.log != noLog {
 			checkMemory(g.t, g.h)
+			g.adoptTimer(q.watch.woken)
 		}
 	})
 	if g.t.err != nil {
 		g.t.FailNow()
+	}
+}
+
+// adoptTimer takes the time over at which the queue will look, in milliseconds. With
+// priorities it may be another one than the model's: the queue saw other messages at its
+// head while some were loaded, and what was overtaken does not matter to it any more.
+func (g *game) adoptTimer(woken int64) {
+	if g.model.rules.maxPriority < 0 {
+		return
+	}
+	g.model.wake = time.Time{}
+	if woken != 0 {
+		g.model.wake = time.UnixMilli(woken)
 	}
 }
 
