@@ -19,7 +19,7 @@ import (
 
 // How much is played can be said on the command line, for a long run:
 //
-//	go test -run RandomHistories ./queue -histories 20000 -history-seed 1000
+//	go test ./queue -run 'RandomHistories|NothingIsLost' -histories 20000 -history-seed 1000
 var (
 	histories   = flag.Int("histories", 150, "how many random histories to play")
 	historySeed = flag.Uint64("history-seed", 0, "the seed of the first of them")
@@ -73,9 +73,9 @@ func playHistory(t *testing.T, typ Type, h history) (notes []string, err error) 
 		}()
 		g.begin(newHistoryLog(g.t, h.world.log, g.rnd))
 		for _, s := range h.steps {
-			g.play(s)
+			g.playStep(s)
 		}
-		g.play(step{kind: stepDelete})
+		g.playStep(step{kind: stepDelete})
 	})
 	return notes, err
 }
@@ -169,9 +169,9 @@ func (g *game) open(log historyLog) {
 	g.dead.r = g.rig
 }
 
-// play plays one step.
-func (g *game) play(s step) {
-	g.notes = append(g.notes, strings.TrimSuffix(g.step(s), "; "))
+// playStep plays one step.
+func (g *game) playStep(s step) {
+	g.notes = append(g.notes, strings.TrimSuffix(g.perform(s), "; "))
 	g.model.setTimer()
 	g.log.settle()
 	g.compare()
@@ -182,7 +182,7 @@ func (g *game) play(s step) {
 	}
 }
 
-func (g *game) step(s step) (note string) {
+func (g *game) perform(s step) (note string) {
 	switch s.kind {
 	case stepPublish:
 		return g.publishSome(s)
@@ -197,7 +197,7 @@ func (g *game) step(s step) (note string) {
 	case stepResume:
 		return g.resumeOne(s.a, s.b%4)
 	case stepWait:
-		return g.pass(1 + s.a%8)
+		return g.letTimePass(1 + s.a%8)
 	case stepDeclare:
 		_, err := g.h.Declared()
 		require.NoError(g.t, err)
@@ -401,8 +401,8 @@ func (g *game) resumeOne(a, room int) string {
 // tickTime divides all times in a history.
 const tickTime = 5 * time.Millisecond
 
-// pass lets time pass.
-func (g *game) pass(ticks int) string {
+// letTimePass waits for some ticks.
+func (g *game) letTimePass(ticks int) string {
 	for range ticks {
 		time.Sleep(tickTime)
 		synctest.Wait()

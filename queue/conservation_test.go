@@ -98,9 +98,9 @@ func playStorm(t *testing.T, typ Type, seed uint64) {
 	s.begin(newFakeLog(), Bounds{Messages: 1 + rnd.IntN(4)})
 	failing := rnd.IntN(3) == 0
 	for range 400 {
-		s.step(failing)
+		s.rage(failing)
 	}
-	s.finish(failing)
+	s.abate(failing)
 }
 
 func (s *storm) quorum() bool { return s.typ.Name() == "quorum" }
@@ -127,7 +127,7 @@ func (s *storm) begin(log *fakeLog, b Bounds) {
 	log.recoverIn(1+s.rnd.IntN(7), nil)
 }
 
-func (s *storm) step(failing bool) {
+func (s *storm) rage(failing bool) {
 	rnd := s.rnd
 	switch n := rnd.IntN(200); {
 	case n < 50:
@@ -280,21 +280,21 @@ func (s *storm) crash() {
 	s.begin(next, s.env.Memory)
 }
 
-// finish lets everything come to its end.
-func (s *storm) finish(failing bool) {
+// abate lets everything come to its end.
+func (s *storm) abate(failing bool) {
 	clear(s.log.failSubmit)
 	clear(s.log.failLoad)
 	for _, in := range s.open {
 		s.h.Cancel(in.id)
 	}
 	s.publishSome() // the store works again: it hears of what it did not take before
-	s.settleTime()
+	s.settleDown()
 	for len(s.held) > 0 {
 		s.settleSome()
 	}
-	s.settleTime()
+	s.settleDown()
 	s.consume(Consumer{NoAck: true})
-	s.settleTime()
+	s.settleDown()
 	require.Equal(s.t, Stat{Consumers: 1}, s.stat())
 	confirmed, rejected := s.answers.given()
 	require.Equal(s.t, int(s.seq), len(confirmed)+len(rejected), "every publish is answered")
@@ -319,8 +319,8 @@ func (s *storm) finish(failing bool) {
 	s.deleteAndBalance()
 }
 
-// settleTime lets the store answer, and time pass until nobody waits to try again.
-func (s *storm) settleTime() {
+// settleDown lets the store answer, and time pass until nobody waits to try again.
+func (s *storm) settleDown() {
 	for range 4 {
 		s.log.settleAll(s.rnd)
 		time.Sleep(retryLoad)

@@ -183,6 +183,11 @@ func (c *consumers) front() *taker {
 	if c.single {
 		return c.frontActive()
 	}
+	if len(c.rings) == 1 { // mostly, and nobody is full
+		if t := c.rings[0].first; t != nil && !t.full() {
+			return t
+		}
+	}
 	for _, r := range c.rings {
 		for r.first != nil {
 			if !r.first.full() {

@@ -51,9 +51,9 @@ func newCost(t testing.TB, a message.Table) *costOf {
 	return c
 }
 
-// publish publishes n messages of 16 octets with times to live of their own, in
+// publishAll publishes n messages of 16 octets with times to live of their own, in
 // batches as a busy publisher makes them, and pauses after each.
-func (c *costOf) publish(n int, ttl func(i int) int64, pause time.Duration) {
+func (c *costOf) publishAll(n int, ttl func(i int) int64, pause time.Duration) {
 	const batch = 1000
 	body := make([]byte, 16)
 	for i := 0; i < n; {
@@ -101,7 +101,7 @@ func TestAMillionMessagesThatExpireWakeTheQueueNoMoreThanTheyMust(t *testing.T) 
 			synctest.Test(t, func(t *testing.T) {
 				q := newCost(t, c.args)
 				before := heap()
-				q.publish(n, c.ttl, time.Millisecond)
+				q.publishAll(n, c.ttl, time.Millisecond)
 				octets := float64(heap()-before) / float64(n)
 				t.Logf("%d messages, %.0f octets each with their bodies of 16", n, octets)
 				require.EqualValues(t, 1, q.timers.Load(), "all stand behind the first")
@@ -126,9 +126,9 @@ func TestAMillionMessagesTakenInTimeHardlyWakeTheQueue(t *testing.T) {
 		q := newCost(t, args("x-message-ttl", int32(60000)))
 		p := &path{h: q.h, noAck: true, acks: NewBatch()}
 		n := million()
-		q.publish(n/2, func(int) int64 { return -1 }, time.Millisecond)
+		q.publishAll(n/2, func(int) int64 { return -1 }, time.Millisecond)
 		require.NoError(t, q.h.Consume(Consumer{NoAck: true}, p, func(id message.ConsumerID) { p.id = id }, func() {}))
-		q.publish(n/2, func(int) int64 { return -1 }, time.Minute)
+		q.publishAll(n/2, func(int) int64 { return -1 }, time.Minute)
 		require.EqualValues(t, 1, q.timers.Load())
 		require.LessOrEqual(t, q.goroutines.Load(), int32(2), "it went off once, for what was gone")
 		runtime.KeepAlive(q)

@@ -3,6 +3,7 @@ package queue
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/warrenmq/warren/message"
 )
@@ -51,15 +52,26 @@ func (w *workspace) free() {
 // empty makes out ready for the next call. Store is not kept: it is the Log's.
 func (w *workspace) empty() {
 	o := &w.out
-	clear(o.Got)
-	clear(o.Deliver)
-	clear(o.Confirm)
-	clear(o.Reject)
-	clear(o.DeadLetter) // Atoms was emptied when they were left
-	w.out = Actions{
-		Got: o.Got[:0], Deliver: o.Deliver[:0], Confirm: o.Confirm[:0], Reject: o.Reject[:0],
-		DeadLetter: o.DeadLetter[:0], Atoms: o.Atoms[:0], Load: o.Load[:0], Credit: o.Credit[:0],
+	o.Got, o.Credit = emptied(o.Got), emptied(o.Credit)
+	o.Deliver = emptied(o.Deliver)
+	o.Confirm, o.Reject = emptied(o.Confirm), emptied(o.Reject)
+	o.DeadLetter, o.Bury = emptied(o.DeadLetter), false
+	o.Atoms = emptied(o.Atoms)
+	o.Load = emptied(o.Load)
+	// Field by field, as that costs a message less than another Actions does.
+	if o.Store != nil {
+		o.Store = nil
 	}
+	o.Active, o.Gone = 0, false
+	if !o.Wake.IsZero() {
+		o.Wake = time.Time{}
+	}
+}
+
+// emptied takes out what is in a slice and leaves its memory.
+func emptied[T any](s []T) []T {
+	clear(s)
+	return s[:0]
 }
 
 // handOut gives the deliveries to their consumers: lane by lane, and in a lane in
