@@ -176,7 +176,7 @@ func (q *classic) arm(out *Actions) {
 	case q.grave.waiting.len() > 0:
 	case q.watch.timed && q.ready > 0 && !(q.grave.full && q.rules.buries):
 		seq, s := q.head()
-		if at := s.expiry(); at != 0 && !q.watch.spares(seq) && !s.is(loading) {
+		if at := s.expiry(); at != 0 && !q.watch.spares(seq) {
 			q.watch.wakeAt(max(at, 1), out)
 		}
 	}

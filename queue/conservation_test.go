@@ -127,6 +127,7 @@ func (s *storm) begin(log *fakeLog, b Bounds) {
 	log.recoverIn(1+s.rnd.IntN(7), nil)
 }
 
+// rage does something to the queue at random. It is called in a bubble.
 func (s *storm) rage(failing bool) {
 	rnd := s.rnd
 	switch n := rnd.IntN(200); {
@@ -319,7 +320,8 @@ func (s *storm) abate(failing bool) {
 	s.deleteAndBalance()
 }
 
-// settleDown lets the store answer, and time pass until nobody waits to try again.
+// settleDown lets the store answer, and time pass until nobody waits to try again. It is
+// called in a bubble.
 func (s *storm) settleDown() {
 	for range 4 {
 		s.log.settleAll(s.rnd)

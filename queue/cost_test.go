@@ -52,7 +52,8 @@ func newCost(t testing.TB, a message.Table) *costOf {
 }
 
 // publishAll publishes n messages of 16 octets with times to live of their own, in
-// batches as a busy publisher makes them, and pauses after each.
+// batches as a busy publisher makes them, and pauses after each. It is called in a
+// bubble.
 func (c *costOf) publishAll(n int, ttl func(i int) int64, pause time.Duration) {
 	const batch = 1000
 	body := make([]byte, 16)

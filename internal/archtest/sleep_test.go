@@ -28,7 +28,7 @@ func TestTestsSleepInBubblesOnly(t *testing.T) {
 		case d.IsDir() || !strings.HasSuffix(path, "_test.go"):
 			return nil
 		}
-		f, err := parser.ParseFile(fset, path, nil, parser.SkipObjectResolution)
+		f, err := parser.ParseFile(fset, path, nil, parser.SkipObjectResolution|parser.ParseComments)
 		if err != nil {
 			return err
 		}
@@ -49,7 +49,8 @@ func TestTestsSleepInBubblesOnly(t *testing.T) {
 
 // awake gives where tests of a package sleep outside a bubble. A bubble is what is
 // given to synctest.Test, or to a function that gives what it is given to that. So is
-// a function that is only mentioned within bubbles.
+// a function that is only mentioned within bubbles, and one whose comment says that it
+// is called in a bubble.
 func awake(files map[string]*ast.File) (at []token.Pos) {
 	bubbles := map[string]bool{"synctest.Test": true}
 	for range 3 { // helpers of helpers
@@ -71,6 +72,9 @@ func awake(files map[string]*ast.File) (at []token.Pos) {
 		for _, d := range f.Decls {
 			in := ""
 			if fn, ok := d.(*ast.FuncDecl); ok {
+				if strings.Contains(strings.Join(strings.Fields(fn.Doc.Text()), " "), "called in a bubble") {
+					continue
+				}
 				in = fn.Name.Name
 			}
 			outside(d, bubbles, func(n ast.Node) {
@@ -165,16 +169,17 @@ func TestASleepOutsideABubbleIsFound(t *testing.T) {
 	t.Parallel()
 	const helper = "\nfunc bubble(f func()) { synctest.Test(t, f) }"
 	for src, want := range map[string]int{
-		"func TestA(t *testing.T) { time.Sleep(1) }":                                                     1,
-		"func TestA(t *testing.T) { synctest.Test(t, func() { time.Sleep(1) }); time.Sleep(2) }":         1,
-		"func TestA(t *testing.T) { bubble(func() { time.Sleep(1) }) }" + helper:                         0,
-		"func nap() { time.Sleep(1) }\nfunc TestA(t *testing.T) { bubble(func() { nap() }) }" + helper:   0,
-		"func nap() { time.Sleep(1) }\nfunc TestA(t *testing.T) { nap() }" + helper:                      1,
-		"func nap() { time.Sleep(1) }\nfunc two() { nap() }\nfunc FuzzA(f *testing.F) { two() }":         1,
-		"type c int\nfunc (c) nap() { time.Sleep(1) }\nfunc TestA(t *testing.T) { c.nap(); c(1).nap() }": 1,
-		"func run(f func()) { f() }\nfunc TestA(t *testing.T) { run(func() { time.Sleep(1) }) }":         1,
+		"func TestA(t *testing.T) { time.Sleep(1) }":                                                          1,
+		"func TestA(t *testing.T) { synctest.Test(t, func() { time.Sleep(1) }); time.Sleep(2) }":              1,
+		"func TestA(t *testing.T) { bubble(func() { time.Sleep(1) }) }" + helper:                              0,
+		"func nap() { time.Sleep(1) }\nfunc TestA(t *testing.T) { bubble(func() { nap() }) }" + helper:        0,
+		"func nap() { time.Sleep(1) }\nfunc TestA(t *testing.T) { nap() }" + helper:                           1,
+		"func nap() { time.Sleep(1) }\nfunc two() { nap() }\nfunc FuzzA(f *testing.F) { two() }":              1,
+		"type c int\nfunc (c) nap() { time.Sleep(1) }\nfunc TestA(t *testing.T) { c.nap(); c(1).nap() }":      1,
+		"// nap is called in a\n// bubble.\nfunc nap() { time.Sleep(1) }\nfunc TestA(t *testing.T) { nap() }": 0,
+		"func run(f func()) { f() }\nfunc TestA(t *testing.T) { run(func() { time.Sleep(1) }) }":              1,
 	} {
-		f, err := parser.ParseFile(token.NewFileSet(), "p_test.go", "package p\n"+src, parser.SkipObjectResolution)
+		f, err := parser.ParseFile(token.NewFileSet(), "p_test.go", "package p\n"+src, parser.SkipObjectResolution|parser.ParseComments)
 		require.NoError(t, err)
 		require.Len(t, awake(map[string]*ast.File{"p_test.go": f}), want, src)
 	}
