@@ -188,7 +188,9 @@ func policyOfNothing(t *testing.T, typ queue.Type) {
 	change()
 	first := d.wantGet("1", 2)
 	change()
-	d.wantStat(2, 1, 0)
+	if s := d.q.Stat(); s.Ready != 2 || s.Unacked != 1 {
+		t.Fatalf("ready %d, unacked %d; want 2, 1", s.Ready, s.Unacked)
+	}
 	d.settle(queue.Requeue, first)
 	c := d.consume(queue.Consumer{Prefetch: 1})
 	change()
