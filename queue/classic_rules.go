@@ -32,8 +32,8 @@ type rules struct {
 	counts bool
 	limit  int64
 	// lateDrop says that what is too much is dropped when consumers have got what they
-	// can take, and that of what is dropped at once the latest becomes a dead letter
-	// first.
+	// can take, and that of what one publish or another policy drops the latest becomes
+	// a dead letter first.
 	lateDrop bool
 	// sure says that a dead letter stays until the queues it goes to have it.
 	sure bool
@@ -241,30 +241,37 @@ func (q *classic) refusePublish(p *Publish, out *Actions) {
 	out.DeadLetter = append(out.DeadLetter, q.rules.dead(p.Msg, MaxLen, p.Atom))
 }
 
+// drops reports whether what is too much is dropped, and not refused.
+func (r *rules) drops() bool { return r.limited && !r.refuses }
+
 // dropOver drops from the head what is too much, unless that is refused instead.
 func (q *classic) dropOver(out *Actions) {
-	if q.rules.limited && !q.rules.refuses {
-		q.shorten(out)
+	if !q.rules.drops() {
+		return
+	}
+	before := len(out.DeadLetter)
+	q.shorten(out)
+	if q.rules.lateDrop {
+		slices.Reverse(out.DeadLetter[before:])
 	}
 }
 
-// dropReturned is dropOver after something has come back.
+// dropReturned is dropOver after something has come back, which dies in its order.
 func (q *classic) dropReturned(out *Actions) {
-	if q.rules.lateDrop && q.rules.limited {
+	if !q.rules.drops() {
+		return
+	}
+	if q.rules.lateDrop {
 		q.handOut(out)
 	}
-	q.dropOver(out)
+	q.shorten(out)
 }
 
 // shorten drops from the head what is too much.
 func (q *classic) shorten(out *Actions) {
-	before := len(out.DeadLetter)
 	for int64(q.ready) > q.rules.maxLength || q.bytes > q.rules.maxBytes {
 		seq, s := q.head()
 		q.lay(seq, s, MaxLen, nil, out)
-	}
-	if q.rules.lateDrop {
-		slices.Reverse(out.DeadLetter[before:])
 	}
 }
 

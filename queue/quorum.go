@@ -53,6 +53,11 @@ func (q *quorum) Enqueue(in []Publish, out *Actions) {
 	for i := range in {
 		p := &in[i]
 		if q.rules.refuses && !p.DeadLetter() && q.blocks(p.Ref.By) {
+			if p.Atom != nil && p.Ref.Wanted() {
+				// RabbitMQ does not tell a transaction that it was refused something.
+				out.Confirm = append(out.Confirm, p.Ref)
+				p.Ref = message.PublishRef{}
+			}
 			q.refusePublish(p, out)
 			continue
 		}
