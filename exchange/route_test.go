@@ -48,6 +48,44 @@ func TestFanoutRoutesToAll(t *testing.T) {
 	require.Equal(t, []string{"q", "r"}, w.route("amq.fanout"))
 }
 
+func TestRandomRoutesToOneOfItsBindings(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "q", "r")
+	_, _, err := w.Declare(Spec{Name: "x", Type: "x-random"})
+	require.NoError(t, err)
+	require.Empty(t, w.route("x", "k"))
+	w.bind("x", "q", "one")
+	w.bind("x", "q", "two")
+	w.bind("x", "r", "")
+	count := func() (q, r int) {
+		for range 1000 {
+			to := w.route("x", "two", "one")
+			require.Len(t, to, 1)
+			if to[0] == "q" {
+				q++
+			} else {
+				r++
+			}
+		}
+		return q, r
+	}
+	q, r := count()
+	require.Greater(t, q, r, "it is bound twice")
+	require.NotZero(t, r)
+	_, err = w.UnbindQueue("x", "q", "one", nil, nil)
+	require.NoError(t, err)
+	q, r = count()
+	require.NotZero(t, q)
+	require.NotZero(t, r)
+	_, err = w.UnbindQueue("x", "q", "two", nil, nil)
+	require.NoError(t, err)
+	q, _ = count()
+	require.Zero(t, q)
+	_, err = w.UnbindQueue("x", "r", "", nil, nil)
+	require.NoError(t, err)
+	require.Empty(t, w.route("x", "k"))
+}
+
 func TestManyDestinationsOnOneKey(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

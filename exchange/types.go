@@ -121,15 +121,16 @@ type Types struct {
 	byName map[string]Type
 }
 
-// NewTypes gives the built-in types, which are direct, fanout, topic and
-// headers, and the extra ones. It fails if a type has no name or one that is
+// NewTypes gives the built-in types, which are direct, fanout, topic, headers and
+// x-random, and the extra ones. It fails if a type has no name or one that is
 // taken.
 func NewTypes(extra ...Type) (*Types, error) {
 	t := &Types{byName: map[string]Type{
-		"direct":  directType{},
-		"fanout":  fanoutType{},
-		"topic":   topicType{},
-		"headers": headersType{},
+		"direct":   directType{},
+		"fanout":   fanoutType{},
+		"topic":    topicType{},
+		"headers":  headersType{},
+		"x-random": randomType{},
 	}}
 	for _, x := range extra {
 		if x == nil {
