@@ -80,7 +80,7 @@ func TestATypeOfAUsersOwn(t *testing.T) {
 	typ, ok := types.Lookup("x-prefix")
 	require.True(t, ok)
 	require.Equal(t, prefixType{}, typ)
-	require.Len(t, types.All(), 5)
+	require.Len(t, types.All(), 6)
 	queues := map[string]*exchange.Destination{
 		"q": {Kind: exchange.KindQueue, Name: "q"},
 		"r": {Kind: exchange.KindQueue, Name: "r"},
