@@ -157,15 +157,18 @@ func (s *storm) rage(failing bool) {
 	default:
 		s.log.step(rnd)
 	}
+	synctest.Wait() // a timer may be due
 	s.mu.Lock()
 	ends := len(s.ends)
 	s.mu.Unlock()
 	if ends > 0 {
 		s.t.stop("the queue is gone: %v", s.ends)
 	}
-	if !s.quorum() {
-		s.h.do(func() { checkMemory(s.t, s.h) })
-	}
+	s.h.do(func() { // in the queue's turn, so that the next timer knows of what is here
+		if !s.quorum() {
+			checkMemory(s.t, s.h)
+		}
+	})
 	if s.t.err != nil {
 		s.t.FailNow()
 	}
