@@ -33,6 +33,9 @@ type Memory struct {
 	number uint64 // which of the connection's channels it is
 	lock   lock   // held by who calls ch
 	ch     *channel.Channel
+	// refused says that something was refused, so that the channel is about to be
+	// closed: nothing that comes after it is carried out. It is guarded by lock.
+	refused bool
 	pub    channel.Publish // scratch of Publish
 
 	mu      sync.Mutex
@@ -80,6 +83,15 @@ func (m *Memory) enter(ctx context.Context) error {
 		m.lock.unlock()
 		return err
 	}
+	if m.refused {
+		m.lock.unlock()
+		select {
+		case <-m.done:
+			return m.Err()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	return nil
 }
 
@@ -94,6 +106,7 @@ func (m *Memory) run(f func() error) (full queue.Wait, err error) {
 				slog.String("stack", string(debug.Stack())))
 			err = &reply.Error{Code: reply.InternalError, NoMethod: true}
 		}
+		m.refused = err != nil && !errors.Is(err, channel.ErrUnsettled)
 	}()
 	if err := f(); err != nil {
 		return full, err
@@ -108,7 +121,7 @@ func (m *Memory) leave(ctx context.Context, full queue.Wait, err error) error {
 	case errors.Is(err, channel.ErrUnsettled):
 		return cmp.Or(m.Err(), ctx.Err())
 	case err != nil:
-		return m.refused(err)
+		return m.refuse(err)
 	case full.C == nil || full.Optional():
 		return nil
 	}
@@ -120,8 +133,8 @@ func (m *Memory) leave(ctx context.Context, full queue.Wait, err error) error {
 	return nil
 }
 
-// refused ends what an AMQP client would see ended.
-func (m *Memory) refused(err error) error {
+// refuse ends what an AMQP client would see ended.
+func (m *Memory) refuse(err error) error {
 	e := reply.From(err)
 	if e.Code.Hard() || m.conn.cfg.Single {
 		m.conn.Close(e)

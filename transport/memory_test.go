@@ -205,6 +205,25 @@ func TestOneChannelMoreThanTheUserMayHaveEndsTheConnection(t *testing.T) {
 	require.Same(t, err, m.Err())
 }
 
+// As over a socket, where a broker that closes a channel looks at nothing that comes
+// after what it refused: also in the moment before it is closed.
+func TestNothingIsCarriedOutAfterARefusal(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, _ := newLocal(t)
+		defer l.Close(nil)
+		m := open(t, l)
+		require.NoError(t, m.enter(t.Context()))
+		_, err := m.run(func() error { return reply.Errorf(reply.NotFound, "nothing there") })
+		next := make(chan error, 1)
+		go func() { next <- m.enter(context.Background()) }()
+		synctest.Wait()
+		require.Empty(t, next, "it waits for the end of the channel")
+		err = m.refuse(err)
+		require.Same(t, err, <-next)
+	})
+}
+
 // A panic, or a test that ends itself, in what runs under the lock gives it back.
 func TestPanicsDoNotLeaveTheChannelLocked(t *testing.T) {
 	t.Parallel()
