@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
@@ -449,29 +450,47 @@ func TestDefinitionsAreAnsweredWhenTheyAreDurable(t *testing.T) {
 	}
 }
 
-// A durable exchange may go with a queue that never touched the disk.
-func TestATransientQueueIsGoneWhenTheExchangeThatGoesWithItIs(t *testing.T) {
+// A durable exchange may go with the binding of a queue that never touched the disk.
+func TestADurableExchangeThatGoesWithATransientQueueIsGoneBeforeTheAnswer(t *testing.T) {
 	t.Parallel()
-	d := memstore.NewDisk()
-	b, s := brokerOn(t, d, warren.Options{})
-	ctx := t.Context()
-	ch := native(t, b)
-	require.NoError(t, ch.DeclareExchange(ctx, "x", "direct", warren.Durable(), warren.AutoDelete()))
-	_, err := ch.DeclareQueue(ctx, "q")
-	require.NoError(t, err)
-	require.NoError(t, ch.BindQueue(ctx, "q", "x", ""))
-	s.Hold()
-	defer s.Release()
-	done := make(chan error, 1)
-	go func() {
-		_, err := ch.DeleteQueue(ctx, "q")
-		done <- err
-	}()
-	s.AwaitHeld()
-	require.Empty(t, done, "the exchange would come back")
-	s.Release()
-	require.NoError(t, await(t, done))
-	require.Equal(t, definitionsOf(t, b), definitionsOf(t, afterCrash(t, d)))
+	for name, op := range map[string]func(context.Context, *warren.Channel) error{
+		"delete": func(ctx context.Context, ch *warren.Channel) error {
+			_, err := ch.DeleteQueue(ctx, "q")
+			return err
+		},
+		"unbind": func(ctx context.Context, ch *warren.Channel) error { return ch.UnbindQueue(ctx, "q", "x", "") },
+		"unbind the exchange before": func(ctx context.Context, ch *warren.Channel) error {
+			return ch.UnbindExchange(ctx, "brief", "y", "")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				d := memstore.NewDisk()
+				b, s := brokerOn(t, d, warren.Options{})
+				ctx := t.Context()
+				ch := native(t, b)
+				for _, x := range []string{"x", "y"} {
+					require.NoError(t, ch.DeclareExchange(ctx, x, "direct", warren.Durable(), warren.AutoDelete()))
+				}
+				require.NoError(t, ch.DeclareExchange(ctx, "brief", "direct"))
+				require.NoError(t, ch.BindExchange(ctx, "brief", "y", ""))
+				_, err := ch.DeclareQueue(ctx, "q")
+				require.NoError(t, err)
+				require.NoError(t, ch.BindQueue(ctx, "q", "x", ""))
+				s.Hold()
+				defer s.Release()
+				done := make(chan error, 1)
+				go func() { done <- op(ctx, ch) }()
+				synctest.Wait()
+				require.Empty(t, done, "the exchange would come back")
+				s.Release()
+				require.NoError(t, <-done)
+				after := definitionsOf(t, afterCrash(t, d))
+				require.Equal(t, len(definitionsOf(t, b).Exchanges["/"])-1, len(after.Exchanges["/"]), "all but the transient one")
+			})
+		})
+	}
 }
 
 // Over AMQP the answers come in the order they have in memory, when they are

@@ -196,10 +196,10 @@ func (ch *Channel) await(settled <-chan error) error {
 }
 
 // lastingBindings is lasting for a binding between an exchange and a queue or an
-// exchange; none that is transient has to last. One that is not there may have been
-// durable.
+// exchange; none that is transient has to last. An exchange that is not there may have
+// been durable, and have gone with the binding.
 func (ch *Channel) lastingBindings(err error, source string, durable bool, what string) error {
-	if x, ok := ch.VHost.Exchanges().Lookup(source); !durable || ok && !x.Spec().Durable {
+	if x, ok := ch.VHost.Exchanges().Lookup(source); ok && !(durable && x.Spec().Durable) {
 		return err
 	}
 	return ch.lasting(err, "the bindings of "+what)

@@ -36,7 +36,7 @@ type Memory struct {
 	// refused says that something was refused, so that the channel is about to be
 	// closed: nothing that comes after it is carried out. It is guarded by lock.
 	refused bool
-	pub    channel.Publish // scratch of Publish
+	pub     channel.Publish // scratch of Publish
 
 	mu      sync.Mutex
 	inboxes map[string]*Inbox
