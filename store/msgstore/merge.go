@@ -16,7 +16,7 @@ import (
 // As in a compaction a goroutine reads them and makes the new pack. The committer
 // writes it and deletes the old ones in one Apply of its own; what was removed
 // meanwhile is noted in the new one's state. A reader that comes too late for an old
-// pack looks again where its messages are.
+// pack waits until the new one is in the index, and looks there.
 
 const (
 	// smallPart is what part of a full pack a small one has at the most.
@@ -235,22 +235,32 @@ func (s *Store) replace(m *merge) {
 		return
 	}
 	s.nextID++
+	over := make(chan struct{})
+	q.mu.Lock()
+	q.replacing = over
+	q.mu.Unlock()
 	err := s.kv.Apply(m.changes(p))
-	switch {
-	case errors.Is(err, store.ErrNoSpace):
-		return // they stay as they are
-	case err != nil:
+	q.mu.Lock()
+	if err == nil {
+		s.takeOver(m, p)
+	}
+	q.replacing = nil
+	q.mu.Unlock()
+	close(over)
+	if err != nil && !errors.Is(err, store.ErrNoSpace) { // without room they stay as they are
 		s.group.failing = err
 		s.breakDown(err)
-		return
 	}
+}
+
+// takeOver puts a merged pack into the index, in place of those it was made of. The
+// lock of the queue's index is held.
+func (s *Store) takeOver(m *merge, p *pack) {
 	s.bytes += int64(p.bytes)
 	s.count(p)
 	if p.isSparse() {
-		s.sparse = append(s.sparse, sparse{q: q, p: p})
+		s.sparse = append(s.sparse, sparse{q: m.q, p: p})
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	for _, old := range m.packs {
 		if old.gone {
 			continue
@@ -260,9 +270,9 @@ func (s *Store) replace(m *merge) {
 			s.dead -= int64(old.more.counted)
 		}
 		old.moved = true
-		q.index.drop(old)
+		m.q.index.drop(old)
 	}
-	q.index.add(p)
+	m.q.index.add(p)
 }
 
 // changes gives what is written of a merge.

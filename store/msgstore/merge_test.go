@@ -2,8 +2,10 @@ package msgstore
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -97,6 +99,54 @@ func TestALoadFollowsAMerge(t *testing.T) {
 	all := <-got
 	require.Len(t, all, n-1)
 	require.Equal(t, "0:message 0", all[0])
+}
+
+// lateApply returns from an Apply that replaces packs when it is let, though what it
+// writes can be read before that, as with a medium that has still to sync.
+type lateApply struct {
+	store.Store
+	let chan struct{}
+}
+
+func (l *lateApply) Apply(changes []store.Change) error {
+	err := l.Store.Apply(changes)
+	replaces := func(deletes bool) bool {
+		return slices.ContainsFunc(changes, func(c store.Change) bool { return c.Key[0] == keyPack && c.Delete == deletes })
+	}
+	if replaces(true) && replaces(false) {
+		<-l.let
+	}
+	return err
+}
+
+// TestALoadDuringAMergeWaitsForIt loads messages whose old packs are deleted already,
+// while the store does not know yet that the new one is written.
+func TestALoadDuringAMergeWaitsForIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const n = 40
+		late := &lateApply{newFakeKV(), make(chan struct{})}
+		s := open(t, late, Options{MergeFrom: n})
+		l := s.Log(1)
+		for i := range uint64(n) {
+			one(t, l, i, nil)
+		}
+		synctest.Wait() // until the merge is in its Apply
+		type result struct {
+			all []string
+			err error
+		}
+		got := make(chan result, 1)
+		go func() {
+			all, err := tryLoad(l, 0, n-1)
+			got <- result{all, err}
+		}()
+		synctest.Wait()
+		close(late.let)
+		r := <-got
+		require.NoError(t, r.err)
+		require.Len(t, r.all, n)
+	})
 }
 
 // TestWhatHappensDuringAMergeCounts removes and marks messages between the choice of

@@ -34,9 +34,12 @@ type queue struct {
 	small   int
 	merging bool
 
-	mu      sync.Mutex // guards index and the packs in it against readers
-	index   index
-	dropped atomic.Bool // set under s.mu
+	mu    sync.Mutex // guards index and the packs in it against readers
+	index index
+	// replacing is closed when the merge that is being written is in the index; nil
+	// while there is none. It is guarded by mu.
+	replacing chan struct{}
+	dropped   atomic.Bool // set under s.mu
 
 	// Guarded by s.readers.mu.
 	reads   []read

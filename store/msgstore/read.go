@@ -296,10 +296,16 @@ func (q *queue) fetch(at *place, list []wanted, names *reader) error {
 }
 
 // stays reports whether a message is still alive in a pack; errMoved says that it may
-// be so in another one.
+// be so in another one. A merge that is being written is waited for: what it deletes
+// may be missing already, and the index does not say so yet.
 func (q *queue) stays(p *pack, seq uint64) (bool, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if over := q.replacing; over != nil {
+		q.mu.Unlock()
+		<-over
+		q.mu.Lock()
+	}
 	if p.moved {
 		return false, errMoved
 	}
