@@ -129,7 +129,8 @@ var errPoliciesChanged = errors.New("the policies changed")
 
 // add makes a queue known by its name, unless there is another of that name,
 // which it gives then. log is the number of its log, obeyed the policies of which it
-// has its own: who changes them later finds it.
+// has its own: who changes them later finds it. One that has ended already comes and
+// goes unseen.
 func (v *vhost) add(h *queue.Host, log uint64, obeyed *policy.Set) (*queue.Host, error) {
 	s := h.Spec()
 	replaced := false
@@ -152,6 +153,12 @@ func (v *vhost) add(h *queue.Host, log uint64, obeyed *policy.Set) (*queue.Host,
 	}
 	if v.policies.Load() != obeyed {
 		return nil, errPoliciesChanged
+	}
+	if h.Ended() { // it expired, or failed: nobody takes away what is added now
+		if err := h.Lost(); err != nil {
+			return nil, err
+		}
+		return h, nil
 	}
 	if s.Durable && v.b.defs != nil {
 		// Before anybody can publish to it: what is in it must not be durable

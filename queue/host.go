@@ -194,6 +194,14 @@ func (h *Host) Lost() error {
 	return h.lost
 }
 
+// Ended reports whether the queue was deleted or failed. HostEnv.Gone is called after
+// that, or just now.
+func (h *Host) Ended() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.closed
+}
+
 // Capabilities are those of the queue's type.
 func (h *Host) Capabilities() Capabilities { return h.typ.Capabilities() }
 
