@@ -193,6 +193,7 @@ def main():
     check("cancelled consumer", cancelled, ["last"])
 
     delay_for(connection, "classic", [3, 1, 2])
+    delay_for(connection, "quorum", [3, 1, 2])
 
     # The exchange went with its last binding.
     try:

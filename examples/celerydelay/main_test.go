@@ -20,7 +20,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // queueTypes are those that the broker has.
-var queueTypes = []string{amqp.QueueTypeClassic}
+var queueTypes = []string{amqp.QueueTypeClassic, amqp.QueueTypeQuorum}
 
 // The delays have one bit, some, nearly all and all.
 var delays = []time.Duration{
