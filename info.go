@@ -61,7 +61,7 @@ type PolicyInfo struct {
 	// is not there.
 	Policy, OperatorPolicy string
 	// PolicyDefinition is what the two come to, before it is merged with the arguments
-	// of the declare.
+	// of the declare. It must not be changed.
 	PolicyDefinition Table
 }
 

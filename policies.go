@@ -30,13 +30,15 @@ const (
 // (contract 08 §5).
 //
 // The error is a *policy.Error for a policy that RabbitMQ refuses, or wraps ErrNoVHost;
-// then nothing has changed.
+// then nothing has changed. Any other is that of Options.Store: the policy is in force,
+// but not durable.
 func (b *Broker) SetPolicy(vhost string, p Policy) error {
 	return b.setPolicy(vhost, policy.User, p)
 }
 
 // ClearPolicy takes a policy away, with immediate effect as SetPolicy. The error wraps
-// ErrNoVHost or ErrNoPolicy.
+// ErrNoVHost or ErrNoPolicy, or is that of Options.Store: then a restart may bring the
+// policy back.
 func (b *Broker) ClearPolicy(vhost, name string) error {
 	return b.clearPolicy(vhost, policy.User, name)
 }

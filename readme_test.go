@@ -121,7 +121,7 @@ func TestTheCodeInTheReadmeBuilds(t *testing.T) {
 		overlay[filepath.Join(root, dir, name)] = file
 		builds = append(builds, append(build, "./"+dir))
 	}
-	require.Len(t, builds, 5)
+	require.Len(t, builds, 6)
 	require.Equal(t, strings.Count(raw, "```go\n")+strings.Count(raw, "```sh\n"), strings.Count(raw, "```")/2, "a block of neither Go nor commands")
 	program := filepath.Join(t.TempDir(), "program")
 	list, err := json.Marshal(map[string]any{"Replace": overlay})
