@@ -51,7 +51,7 @@ func compilePattern(s string) (p pattern, fault string) {
 // that RE2 knows.
 func compileAhead(s string) (p pattern, ok bool) {
 	rest, anchored := strings.CutPrefix(s, "^")
-	if !anchored {
+	if !anchored || strings.Contains(s, `\Q`) { // groupEnd does not know quotes
 		return p, false
 	}
 	for strings.HasPrefix(rest, "(?!") || strings.HasPrefix(rest, "(?=") {
@@ -65,6 +65,9 @@ func compileAhead(s string) (p pattern, ok bool) {
 		}
 		p.ahead = append(p.ahead, lookAhead{re, rest[2] == '!'})
 		rest = rest[1+end+1:]
+	}
+	if rest != "" && strings.Contains("*+?{", rest[:1]) {
+		return p, false // it would be of the look-ahead
 	}
 	// In ^(?!a)b|c the look-ahead is not for c.
 	if end, alternatives := groupEnd(rest); end >= 0 || alternatives {

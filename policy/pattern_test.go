@@ -45,6 +45,7 @@ func TestLookAroundThatIsNotKnown(t *testing.T) {
 	for _, pattern := range []string{
 		"(?!a)b", "a(?!b)", "^(?!a)b|c", "^a(?!b)", "^(?!a", "^(?!a(?!b))c", "^(?!a)b(?=c)", "^(?<!a)b", "^(?!()c", "^(?!a))", "(?i)^(?!a)",
 		`^(?!a)(b)\1`, "^(?!", `^(?!a\`, "^(?![a", "^(?!a)[", "^(?!*)b",
+		`^(?!a)\Q[\Eb|c`, "^(?!a)*b", "^(?!a)?b", "^(?!a){0}b",
 	} {
 		_, fault := compilePattern(pattern)
 		require.Contains(t, fault, "pattern should be regular expression but is invalid: {", pattern)
