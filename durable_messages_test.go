@@ -40,9 +40,14 @@ func taken(t testing.TB, ch *warren.Channel, queue string, n int) (all []warren.
 	return all
 }
 
-// flushed waits until all that was done before is durable.
+// flushed waits until all that was done before is durable. A queue hands a message out
+// before it hands that to the store, but before anything else that it is asked.
 func flushed(t testing.TB, b *warren.Broker) {
 	t.Helper()
+	for _, v := range b.VHosts() {
+		_, err := b.Queues(v)
+		require.NoError(t, err)
+	}
 	require.NoError(t, b.Backup(&bytes.Buffer{}))
 }
 
