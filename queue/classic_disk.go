@@ -234,7 +234,7 @@ func (q *classic) recovered(entries []store.Entry) {
 		}
 		if q.rules.counts {
 			s.setCount(e.Deliveries)
-			if int64(e.Deliveries) > q.rules.limit {
+			if e.Redelivered && int64(e.Deliveries) > q.rules.limit {
 				q.doomed = append(q.doomed, e.Seq)
 			}
 		}

@@ -111,6 +111,24 @@ func TestDeliveriesAreCountedOverRestarts(t *testing.T) {
 	require.Equal(t, 1, r.stat().Ready)
 }
 
+// RabbitMQ takes any number for a limit, and what nobody had does not come back.
+func TestARestartReturnsOnlyWhatSomebodyHad(t *testing.T) {
+	t.Parallel()
+	log := newFakeLog()
+	rnd := rand.New(rand.NewPCG(3, 3))
+	arguments := message.Table{{Name: argDeliveryLimit, Value: int32(-1)}, {Name: argDeadLetterExchange, Value: "d"}}
+	r, _ := limitedQueue(t, log, 0, arguments)
+	r.postStored("had", "fresh")
+	log.settleAll(rnd)
+	r.get(false)
+	log.settleAll(rnd)
+	log = log.crash()
+	r, dead := limitedQueue(t, log, 0, arguments)
+	require.Equal(t, []string{"had delivery_limit"}, dead.died)
+	require.Equal(t, []string{"fresh"}, log.left())
+	require.Equal(t, 1, r.stat().Ready)
+}
+
 func TestAQueueWithoutALimitAsksNothingMoreOfTheStore(t *testing.T) {
 	t.Parallel()
 	for name, limit := range map[string]int{"with": 5, "without": 0} {
