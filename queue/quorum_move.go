@@ -33,7 +33,9 @@ func (q *classic) reenter(c corpse, s slot, out *Actions) {
 	seq, to := q.push(c.msg, c.msg.Size())
 	to.set(redelivered)
 	to.setCount(c.count)
-	to.setExpiry(c.expiry)
+	if to.setExpiry(c.expiry); c.expiry != 0 {
+		q.watch.timed = true // nothing else may have been left that expires
+	}
 	if s.is(stored) {
 		if c.atom == nil {
 			c.atom = q.atomOfDead(out)

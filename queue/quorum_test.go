@@ -157,6 +157,40 @@ func TestMessagesWhoseBodiesLeftMemoryMoveInOrder(t *testing.T) {
 	r.deleteAndBalance()
 }
 
+func TestWhatComesToTheEndOfAQueueStillExpires(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		rnd := rand.New(rand.NewPCG(1, 1))
+		log := newFakeLog()
+		r := newQuorum(t, log, nil, func(_ *Spec, env *HostEnv) { env.Memory = Bounds{Messages: 1} })
+		post := func(body string, ttl int64) {
+			b := NewBatch()
+			p := r.publish(body, true)
+			p.Msg.SetTTL(ttl)
+			b.Publish(p)
+			r.h.Post(b)
+		}
+		var held []received
+		for _, body := range bodies1to(3) {
+			post(body, 1000)
+			log.settleAll(rnd)
+			got, _ := r.getLate(log, rnd)
+			held = append(held, got)
+		}
+		require.Equal(t, 1, r.inMemory())
+		r.settle(Ack, held[0])
+		r.settle(Requeue, held[1:]...)
+		require.Equal(t, 2, r.stat().Ready)
+		post("gone", 0) // so that there was nothing left for a moment that could expire
+		log.settleAll(rnd)
+		require.Equal(t, 2, r.stat().Ready)
+		wait(2 * time.Second)
+		log.settleAll(rnd)
+		require.Zero(t, r.stat().Ready)
+		require.Empty(t, log.left())
+		r.deleteAndBalance()
+	})
+}
+
 func TestAFullQuorumQueueRefusesUntilItIsUnderFourFifths(t *testing.T) {
 	t.Parallel()
 	r := newQuorum(t, nil, args("x-max-length", int32(5), "x-overflow", "reject-publish"), nil)
