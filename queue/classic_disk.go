@@ -167,6 +167,9 @@ func (q *classic) keep(seq uint64, s slot) {
 	}
 	s.set(kept)
 	q.evict(seq, s)
+	if s.dying() {
+		q.letters.mayLeaveMemory(seq)
+	}
 }
 
 // refuse notes that the store does not have a message, and forgets it if it is to

@@ -86,6 +86,17 @@ func (l *letterbox) find(seq uint64) *letter {
 	return l.byID[seq]
 }
 
+// mayLeaveMemory takes the body of a letter that the store has now out of memory, unless
+// it is sent already or there are few that wait. It is loaded when its turn comes.
+func (l *letterbox) mayLeaveMemory(seq uint64) {
+	x := l.find(seq)
+	if x == nil || x.msg == nil || l.waiting.len() <= maxLetters || slices.Contains(l.sent, x) {
+		return
+	}
+	x.msg.Release()
+	x.msg = nil
+}
+
 // forget gives back what is in memory: the queue is deleted.
 func (l *letterbox) forget() {
 	for _, x := range l.byID {
@@ -104,11 +115,10 @@ func (q *classic) keepLetter(seq uint64, s slot, why Reason, atom *store.Atom, o
 	} else {
 		q.bury(seq, s)
 	}
-	if x.msg != nil && s.is(kept) && q.letters.waiting.len() > maxLetters {
-		x.msg.Release() // it is loaded when its turn comes
-		x.msg = nil
-	}
 	q.addLetter(x)
+	if s.is(kept) {
+		q.letters.mayLeaveMemory(seq)
+	}
 }
 
 func (q *classic) addLetter(x *letter) {

@@ -441,6 +441,37 @@ func TestOnlySoManyDeadLettersAreUnderWayAndTheRestWaitsInTheStore(t *testing.T)
 	})
 }
 
+// A letter may die before the store has its message: it leaves memory later then.
+func TestLettersThatWaitLeaveMemoryOnceTheStoreHasThem(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		rnd := rand.New(rand.NewPCG(1, 1))
+		log := newFakeLog()
+		l := &letters{}
+		r := letterQueue(t, log, l)
+		const n = 8 * maxLetters
+		in := r.consume(Consumer{})
+		r.post(bodies1to(n)...)
+		r.settle(Discard, in.want(bodies1to(n)...)...)
+		log.settleAll(rnd)
+		require.Len(t, l.taken(), maxLetters)
+		inMemory := 0
+		for _, x := range r.h.q.(*quorum).letters.byID {
+			if x.msg != nil {
+				inMemory++
+			}
+		}
+		require.LessOrEqual(t, inMemory, 2*maxLetters+1)
+		target, _ := newRuled(t, nil, named("target"))
+		l.sendTo(target.h)
+		wait(retryLetter + time.Second)
+		log.settleAll(rnd)
+		require.Empty(t, log.left())
+		require.Equal(t, bodies1to(n), target.drain(), "in the order in which they died")
+		target.deleteAndBalance()
+		r.deleteAndBalance()
+	})
+}
+
 func TestDeadLettersThatCannotBeLoadedAreAskedForAgain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(1, 1))
