@@ -232,7 +232,8 @@ func (q *quorum) sendLetter(x *letter, out *Actions) {
 	out.DeadLetter = append(out.DeadLetter, d)
 }
 
-// loadLetters asks for the bodies of the first ones that wait, unless that was done.
+// loadLetters asks for the bodies of the first ones that wait, unless that was done. What
+// stands between them is read as well, and counts.
 func (q *quorum) loadLetters(out *Actions) {
 	all := q.letters.waiting.all()
 	first := q.at(all[0].seq)
@@ -241,13 +242,13 @@ func (q *quorum) loadLetters(out *Actions) {
 	}
 	r := store.Range{From: all[0].seq, To: all[0].seq}
 	var asked amount
+	asked.add(1, first.size())
 	for i, x := range all {
 		if x.msg != nil || i == maxLetters || i > 0 && (x.seq <= r.To || x.seq-r.From >= loadPositions) {
 			break
 		}
 		s := q.at(x.seq)
-		asked.add(1, s.size())
-		if s.gone() || s.is(loading) || i > 0 && asked.octets > loadOctets {
+		if s.gone() || i > 0 && (s.is(loading) || !q.fitsLoad(r.To, x.seq, &asked)) {
 			break
 		}
 		s.set(loading)

@@ -472,6 +472,31 @@ func TestLettersThatWaitLeaveMemoryOnceTheStoreHasThem(t *testing.T) {
 	})
 }
 
+// What stands between two letters is read with them, and must not be more than one
+// load may bring.
+func TestALoadOfLettersIsBoundedByAllThatItReads(t *testing.T) {
+	t.Parallel()
+	rnd := rand.New(rand.NewPCG(1, 1))
+	log := newFakeLog()
+	l := &letters{}
+	r := letterQueue(t, log, l)
+	const between = 2 * loadMessages
+	r.post(bodies1to(between + 2)...)
+	log.settleAll(rnd)
+	in := r.consume(Consumer{Prefetch: between + 2})
+	held := in.want(bodies1to(between + 2)...)
+	r.settle(Discard, held[0], held[between+1])
+	log.settleAll(rnd)
+	log = log.crash()
+	l.taken()
+	r = letterQueue(t, log, l)
+	require.Len(t, log.loads, 1)
+	require.Zero(t, log.loads[0].r.To-log.loads[0].r.From, "not to the other one")
+	log.settleAll(rnd)
+	require.Len(t, l.taken(), 2)
+	r.deleteAndBalance()
+}
+
 func TestDeadLettersThatCannotBeLoadedAreAskedForAgain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(1, 1))
