@@ -131,6 +131,11 @@ func (m *memory) room(s slot) bool {
 	return !after.over(m.max)
 }
 
+// crowded reports that there is twice as much below the edge as there is room for.
+func (m *memory) crowded() bool {
+	return m.warm.over(Bounds{Messages: 2 * m.max.Messages, Octets: 2 * m.max.Octets})
+}
+
 // low reports that what is delivered next should be loaded.
 func (m *memory) low() bool {
 	return m.warm.messages < (m.max.Messages+1)/2 && m.warm.octets < (m.max.Octets+1)/2

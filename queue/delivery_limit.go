@@ -62,6 +62,9 @@ func (q *classic) comeBack(e *Settle, s slot, out *Actions) {
 	}
 	q.giveBack(e.ID, s)
 	q.account(e.ID, s, 1)
+	if q.inTurn && s.is(kept) && q.memory.crowded() {
+		q.evict(e.ID, s) // it is not the next one, as it would be at its old place
+	}
 }
 
 // endDoomed ends the messages that came back once too often with the end of an

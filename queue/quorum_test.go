@@ -191,6 +191,33 @@ func TestWhatComesToTheEndOfAQueueStillExpires(t *testing.T) {
 	})
 }
 
+// What comes back to a quorum queue stands behind what came back before, so that its body
+// is not needed soon.
+func TestWhatComesBackInTurnDoesNotFillTheMemory(t *testing.T) {
+	t.Parallel()
+	rnd := rand.New(rand.NewPCG(1, 1))
+	log := newFakeLog()
+	r := newQuorum(t, log, args(argDeliveryLimit, int32(100)), func(_ *Spec, env *HostEnv) { env.Memory = Bounds{Messages: 2} })
+	const n = 30
+	r.post(bodies1to(n)...)
+	get := func(n int) (held []received) {
+		for range n {
+			got, _ := r.getLate(log, rnd)
+			held = append(held, got)
+		}
+		return held
+	}
+	r.settle(Requeue, get(n)...)
+	for range n {
+		r.settle(Requeue, get(2)...)
+		log.settleAll(rnd)
+		checkMemory(t, r.h)
+	}
+	require.Less(t, r.inMemory(), 6)
+	require.Equal(t, bodies1to(n), bodiesOf(get(n)))
+	r.deleteAndBalance()
+}
+
 func TestAFullQuorumQueueRefusesUntilItIsUnderFourFifths(t *testing.T) {
 	t.Parallel()
 	r := newQuorum(t, nil, args("x-max-length", int32(5), "x-overflow", "reject-publish"), nil)
