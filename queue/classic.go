@@ -62,8 +62,9 @@ func (q *classic) open(s Spec, env Env, merge func(Spec, message.Table) rules) {
 type classic struct {
 	autoDelete bool
 	// durable says that persistent messages go to the store, paging that bodies
-	// may leave memory for it.
-	durable, paging bool
+	// may leave memory for it; strict that a publisher hears nothing before the store
+	// has answered, even if the message left the queue meanwhile.
+	durable, paging, strict bool
 	// arguments are those of the declare, and merge merges them with another policy.
 	arguments message.Table
 	merge     func(Spec, message.Table) rules
@@ -77,8 +78,6 @@ type classic struct {
 	watch  watch
 	rules  rules
 	grave  grave
-	// doomed are recovered messages that came back too often, until RecoverDone.
-	doomed []uint64
 	// letters are dead letters that stay until others have them; nil in a queue that
 	// lets them go.
 	letters *letterbox

@@ -13,15 +13,10 @@ type disk struct {
 	// asked counts the operations asked for, done those answered.
 	asked, done uint64
 	// publishes are the unanswered appends of persistent messages, in the order of
-	// their positions; pageOuts are those of transient ones, in any.
+	// their positions; others are those of transient ones, and of messages that were
+	// stored before at another position.
 	publishes fifo[pendingPublish]
-	pageOuts  fifo[pendingOp]
-	// moves are the unanswered appends of messages that were stored before, at another
-	// position.
-	moves fifo[pendingOp]
-	// strict says that a publisher hears nothing before the store has answered, even if
-	// the message left the queue meanwhile.
-	strict bool
+	others    fifo[pendingOp]
 	// removes are the unanswered ones that belong to no atom, failed those that are
 	// to be asked again.
 	removes fifo[pendingOp]
@@ -63,7 +58,7 @@ func (q *classic) enqueueStored(seq uint64, s slot, p *Publish, out *Actions) {
 // pageOut hands a transient message to the store so that it may leave memory.
 func (q *classic) pageOut(seq uint64, s slot, out *Actions) {
 	s.set(stored | paged)
-	q.disk.pageOuts.push(pendingOp{op: q.disk.asked, seq: seq})
+	q.disk.others.push(pendingOp{op: q.disk.asked, seq: seq})
 	m := s.msg()
 	m.Retain(1)
 	q.disk.add(store.Op{Kind: store.Append, Transient: true, Seq: seq, Msg: m}, out)
@@ -78,17 +73,17 @@ func (q *classic) unstore(seq uint64, s slot, atom *store.Atom, out *Actions) {
 	}
 	q.disk.remove(store.Op{Kind: store.Remove, Seq: seq, Atom: atom}, out)
 	if atom == nil && !s.isAny(kept|paged) {
-		q.disk.confirm(seq, out)
+		q.confirm(seq, out)
 	}
 }
 
 // confirm answers the publisher of a message that left the queue before the
 // store had it.
-func (d *disk) confirm(seq uint64, out *Actions) {
-	if d.strict {
+func (q *classic) confirm(seq uint64, out *Actions) {
+	if q.strict {
 		return
 	}
-	ps := d.publishes.all()
+	ps := q.disk.publishes.all()
 	i, ok := slices.BinarySearchFunc(ps, seq, func(p pendingPublish, seq uint64) int {
 		return cmp.Compare(p.seq, seq)
 	})
@@ -132,18 +127,15 @@ func (q *classic) stored(ev Event, out *Actions) {
 		}
 		q.refuse(p.seq, s, p.ref.Wanted() && s.is(slotReady) && !s.is(redelivered))
 	}
-	for d.pageOuts.len() > 0 && d.pageOuts.first().op < d.done {
-		p := d.pageOuts.pop()
-		if s := q.at(p.seq); ev.Err == nil {
+	for d.others.len() > 0 && d.others.first().op < d.done {
+		p := d.others.pop()
+		switch s := q.at(p.seq); {
+		case ev.Err == nil:
 			q.keep(p.seq, s)
-		} else {
+		case s.is(paged):
 			q.refuse(p.seq, s, false)
-		}
-	}
-	for d.moves.len() > 0 && d.moves.first().op < d.done {
-		// One that failed belongs to an atom, which the store carries out when it can.
-		if p := d.moves.pop(); ev.Err == nil {
-			q.keep(p.seq, q.at(p.seq))
+		default:
+			// One that was moved belongs to an atom, which the store carries out when it can.
 		}
 	}
 	for d.removes.len() > 0 && d.removes.first().op < d.done {
@@ -211,7 +203,7 @@ func (q *classic) unstoreReady(out *Actions) {
 			m.Release()
 		}
 		if s.is(stored) && !s.isAny(kept|paged) {
-			q.disk.confirm(seq, out)
+			q.confirm(seq, out)
 		}
 	})
 	if r != nil {
@@ -237,9 +229,6 @@ func (q *classic) recovered(entries []store.Entry) {
 		}
 		if q.rules.counts {
 			s.setCount(e.Deliveries)
-			if e.Redelivered && int64(e.Deliveries) > q.rules.limit {
-				q.doomed = append(q.doomed, e.Seq)
-			}
 		}
 	}
 }

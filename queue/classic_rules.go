@@ -22,15 +22,9 @@ type rules struct {
 	// buries says that there is a dead-letter exchange, dlx, and rekeys that rekey
 	// is to be used there instead of the message's own routing key.
 	buries, rekeys bool
-	// ttl and idle are x-message-ttl and x-expires in milliseconds, negative
-	// without.
-	ttl, idle           int64
-	maxLength, maxBytes int64
-	dlx, rekey          string
 	// counts says that it is counted how often a message was delivered, and limit is
 	// how often it may come back.
 	counts bool
-	limit  int64
 	// lateDrop says that what is too much is dropped when consumers have got what they
 	// can take, and that of what one publish or another policy drops the latest becomes
 	// a dead letter first.
@@ -39,6 +33,12 @@ type rules struct {
 	sure bool
 	// toTail says that what a client requeues goes to the end of the queue.
 	toTail bool
+	limit  int64
+	// ttl and idle are x-message-ttl and x-expires in milliseconds, negative
+	// without.
+	ttl, idle           int64
+	maxLength, maxBytes int64
+	dlx, rekey          string
 }
 
 // rulesOf merges the arguments of a queue with the definition of its policy, both of

@@ -19,19 +19,19 @@ type consumers struct {
 	byID      map[message.ConsumerID]*taker
 	rings     []*ring // highest priority first
 	exclusive bool
+	single    bool // there is a single active consumer
+	// waiting says that it does not begin yet: it does when the one before settles
+	// something, or a message or consumer comes.
+	waiting bool
 	// fifo says that they are treated as quorum queues treat theirs: the single active
 	// one is followed by the one that has waited longest, and who holds something is
 	// there.
 	fifo bool
 	// holding are consumers that are gone and still hold something; fetched is how much
 	// was taken with basic.get and not settled.
-	holding map[message.ConsumerID]*bygone
-	fetched int
-	single  bool   // there is a single active consumer
-	active  *taker // which it is; nil if there is none, and without single
-	// waiting says that it does not begin yet: it does when the one before settles
-	// something, or a message or consumer comes.
-	waiting  bool
+	holding  map[message.ConsumerID]*bygone
+	fetched  int
+	active   *taker // the single active one; nil if there is none, and without single
 	draining int    // how many consumers have a credit to be used up
 	last     *taker // the one settled last, to look it up without the map
 }

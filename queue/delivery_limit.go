@@ -71,10 +71,18 @@ func (q *classic) comeBack(e *Settle, s slot, out *Actions) {
 // earlier run, so that one which brings the whole broker down does not do so for
 // ever.
 func (q *classic) endDoomed(out *Actions) {
-	for _, seq := range q.doomed {
+	if !q.rules.counts {
+		return
+	}
+	var doomed []uint64
+	q.each(func(seq uint64, s slot) {
+		if s.is(slotReady|redelivered) && int64(s.count()) > q.rules.limit {
+			doomed = append(doomed, seq)
+		}
+	})
+	for _, seq := range doomed {
 		s := q.at(seq)
 		q.account(seq, s, -1)
 		q.die(seq, s, LimitReached, nil, out)
 	}
-	q.doomed = nil
 }

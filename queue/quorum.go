@@ -18,7 +18,7 @@ func (quorumType) Capabilities() Capabilities { return quorumCapabilities() }
 func (t quorumType) Open(s Spec, env Env) (Queue, error) {
 	q := &quorum{spec: s}
 	q.open(s, env, t.rules)
-	q.disk.strict = true
+	q.strict = true
 	q.inTurn = true
 	q.watch.lazy = true
 	q.consumers.fifo = true

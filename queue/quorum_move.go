@@ -41,7 +41,7 @@ func (q *classic) reenter(c corpse, s slot, out *Actions) {
 			c.atom = q.atomOfDead(out)
 		}
 		to.set(stored)
-		q.disk.moves.push(pendingOp{op: q.disk.asked, seq: seq})
+		q.disk.others.push(pendingOp{op: q.disk.asked, seq: seq})
 		c.msg.Retain(1)
 		q.disk.add(store.Op{
 			Kind: store.Append, Seq: seq, Msg: c.msg, Expiry: c.expiry, Deliveries: c.count, Atom: c.atom,
