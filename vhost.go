@@ -25,6 +25,9 @@ type vhost struct {
 	exchanges *exchange.Topology
 	queues    atomic.Pointer[pmap.Map[string, *exchange.Destination]]
 	replies   channel.Replies
+	// start and settle are for the hosts of queues: one of each, as there are many.
+	start  func(func()) bool
+	settle func(func(error))
 	// policies are stored under mu, and while policing is held, so that each change
 	// has reached the queues and exchanges before the next one. No other lock is
 	// held when policing is taken.
@@ -49,6 +52,10 @@ func newVHost(b *Broker, name string, id uint64) *vhost {
 	v := &vhost{name: name, id: id, b: b, exclusive: map[uint64]map[*queue.Host]struct{}{}, maxQueues: -1}
 	v.queues.Store(&pmap.Map[string, *exchange.Destination]{})
 	v.policies.Store(&policy.Set{})
+	v.start = b.start
+	if b.defs != nil {
+		v.settle = b.defs.settle
+	}
 	v.exchanges = exchange.NewTopology(name, b.exchangeTypes, v.destination)
 	v.exchanges.Watch(watch{b, v})
 	return v

@@ -12,10 +12,11 @@ import (
 	"github.com/warrenmq/warren/queue"
 )
 
-// undertaker sends the dead letters of one queue on their way. It is used by
-// whoever runs that queue, one goroutine at a time.
+// undertaker sends the dead letters of one queue on their way, and ends the queue
+// itself. It is used by whoever runs that queue, one goroutine at a time.
 type undertaker struct {
-	v *vhost
+	v   *vhost
+	log uint64 // the number of the queue's log; 0 without one
 	// tools are made for the first one: most queues never have any.
 	*tools
 }
@@ -25,6 +26,9 @@ type tools struct {
 	found   []*exchange.Destination
 	to      []*queue.Host
 }
+
+// gone implements queue.HostEnv.Gone.
+func (u *undertaker) gone(h *queue.Host, err error) { u.v.queueGone(h, u.log, err) }
 
 // deadLetter implements queue.HostEnv.DeadLetter: the letter goes through the
 // dead-letter exchange as if it were published there, but for rights, and comes

@@ -31,19 +31,19 @@ func durableDestination(d *exchange.Destination) bool {
 // hostEnv is what a queue gets of the broker. log is the number of its log, 0 for
 // a new one if it needs one; the number is given back.
 func (v *vhost) hostEnv(s queue.Spec, log uint64) (queue.HostEnv, uint64) {
-	u := undertaker{v: v}
-	env := queue.HostEnv{Go: v.b.start, Memory: v.b.opts.QueueMemory, DeadLetter: u.deadLetter}
-	env.Gone = func(h *queue.Host, err error) { v.queueGone(h, log, err) }
+	u := &undertaker{v: v}
+	env := queue.HostEnv{Go: v.start, Memory: v.b.opts.QueueMemory, DeadLetter: u.deadLetter, Gone: u.gone}
 	if v.b.defs == nil {
 		return env, 0
 	}
-	env.Settle = v.b.defs.settle // also for a transient queue: a durable exchange may go with it
+	env.Settle = v.settle // also for a transient queue: a durable exchange may go with it
 	if !s.Durable {
 		return env, 0
 	}
 	if log == 0 {
 		log = v.b.defs.number()
 	}
+	u.log = log
 	env.Log = v.b.ms.Log(log)
 	return env, log
 }

@@ -8,12 +8,18 @@ type pendingAnswers struct {
 	// turn are those of the call of Enqueue under way: a queue without a store
 	// answers within the call.
 	turn []Publish
-	// stored says that the queue has a store: what it does not answer within the
-	// call is in late, in the order of the calls. It mostly answers in that order;
-	// early are those that it answered while older ones wait.
+	// stored says that the queue has a store, which may answer later.
 	stored bool
-	late   fifo[message.PublishRef]
-	early  map[message.PublishRef]struct{}
+	// late is made when it is needed: most of many queues are idle.
+	late *lateAnswers
+}
+
+// lateAnswers are the publishes that were not answered within their call, in the order
+// of the calls. The queue mostly answers in that order; early are those that it
+// answered while older ones wait.
+type lateAnswers struct {
+	fifo[message.PublishRef]
+	early map[message.PublishRef]struct{}
 }
 
 // expect notes who waits for an answer.
@@ -23,40 +29,45 @@ func (a *pendingAnswers) expect(in []Publish) {
 		return
 	}
 	for i := range in {
-		if in[i].Ref.Wanted() {
-			a.late.push(in[i].Ref)
+		if !in[i].Ref.Wanted() {
+			continue
 		}
+		if a.late == nil {
+			a.late = &lateAnswers{}
+		}
+		a.late.push(in[i].Ref)
 	}
 }
 
 // given notes that the publishes were answered.
 func (a *pendingAnswers) given(refs []message.PublishRef) {
-	if !a.stored {
+	l := a.late
+	if l == nil {
 		return
 	}
 	for _, r := range refs {
-		if a.late.len() == 0 || *a.late.first() != r {
-			if a.early == nil {
-				a.early = map[message.PublishRef]struct{}{}
+		if l.len() == 0 || *l.first() != r {
+			if l.early == nil {
+				l.early = map[message.PublishRef]struct{}{}
 			}
-			a.early[r] = struct{}{}
+			l.early[r] = struct{}{}
 			continue
 		}
-		a.late.pop()
-		for len(a.early) > 0 && a.late.len() > 0 && a.wasEarly(*a.late.first()) {
-			a.late.pop()
+		l.pop()
+		for len(l.early) > 0 && l.len() > 0 && l.wasEarly(*l.first()) {
+			l.pop()
 		}
 	}
-	if a.late.len() == 0 {
-		a.early = nil // a map never shrinks; a burst must not keep its memory
+	if l.len() == 0 {
+		l.early = nil // a map never shrinks; a burst must not keep its memory
 	}
 }
 
 // wasEarly reports whether a publish was answered before an older one, and forgets
 // that.
-func (a *pendingAnswers) wasEarly(r message.PublishRef) bool {
-	_, ok := a.early[r]
-	delete(a.early, r)
+func (l *lateAnswers) wasEarly(r message.PublishRef) bool {
+	_, ok := l.early[r]
+	delete(l.early, r)
 	return ok
 }
 
@@ -70,10 +81,12 @@ func (a *pendingAnswers) rejectAll() {
 			r.By.Reject(r.Seq)
 		}
 	}
-	for _, r := range a.late.all() {
-		if !a.wasEarly(r) {
-			r.By.Reject(r.Seq)
+	if l := a.late; l != nil {
+		for _, r := range l.all() {
+			if !l.wasEarly(r) {
+				r.By.Reject(r.Seq)
+			}
 		}
 	}
-	a.turn, a.late, a.early = nil, fifo[message.PublishRef]{}, nil
+	a.turn, a.late = nil, nil
 }

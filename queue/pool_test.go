@@ -105,11 +105,11 @@ func TestABurstOfUnansweredPublishesKeepsNoMemory(t *testing.T) {
 	}
 	a.expect(in)
 	a.given(refs[1:])
-	require.Len(t, a.early, maxKept, "they were answered before the first one")
+	require.Len(t, a.late.early, maxKept, "they were answered before the first one")
 	a.given(refs[:1])
 	require.Zero(t, a.late.len())
 	require.Zero(t, cap(a.late.items))
-	require.Nil(t, a.early)
+	require.Nil(t, a.late.early)
 	a.expect(in[:3])
 	a.given(refs[1:2])
 	a.rejectAll()

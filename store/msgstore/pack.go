@@ -216,7 +216,7 @@ func (p *pack) stateSize() int64 {
 // later than others that come behind them.
 type index struct {
 	packs   []*pack
-	gone    int    // packs that are still in the list but gone
+	gone    int32  // packs that are still in the list but gone
 	largest uint32 // the most messages that a pack has had
 }
 
@@ -292,7 +292,7 @@ func (x *index) drop(p *pack) {
 	p.gone = true
 	p.more = nil
 	x.gone++
-	if x.gone*2 <= len(x.packs) {
+	if int(x.gone)*2 <= len(x.packs) {
 		return
 	}
 	x.packs = slices.DeleteFunc(x.packs, func(p *pack) bool { return p.gone })

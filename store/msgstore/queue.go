@@ -17,10 +17,10 @@ type queue struct {
 	pending []submit
 	// appends are the submits with an Append that were not answered yet, and
 	// lowest their lowest position: what a Load has to wait for.
-	appends int
-	lowest  uint64
+	appends int32
 	// loads are the Loads that wait for appends.
-	loads int
+	loads  int32
+	lowest uint64
 
 	// taken is what the committer took and has not carried out, from which part
 	// is ready in this round: up to and without plain, what needs no atom, and
@@ -31,19 +31,20 @@ type queue struct {
 	discarded    bool // its packs are in s.dropping, or in the group
 	// small is how many small packs there have been since some were merged, and
 	// merging says that the queue is in s.merging or some are being merged.
-	small   int
 	merging bool
+	small   int
 
 	mu    sync.Mutex // guards index and the packs in it against readers
 	index index
 	// replacing is closed when the merge that is being written is in the index; nil
 	// while there is none. It is guarded by mu.
 	replacing chan struct{}
-	dropped   atomic.Bool // set under s.mu
 
 	// Guarded by s.readers.mu.
 	reads   []read
 	reading bool
+
+	dropped atomic.Bool // set under s.mu
 }
 
 var _ store.Log = (*queue)(nil)
