@@ -87,6 +87,17 @@ type HostEnv struct {
 	Settle func(then func(error))
 }
 
+// around is what a Host needs of its HostEnv once the queue is open: there may be very
+// many of them.
+type around struct {
+	Go         func(func()) bool
+	Log        store.Log
+	Now        func() time.Time
+	DeadLetter func(*Host, *Dead) (*message.Message, []*Host)
+	Gone       func(*Host, error)
+	Settle     func(func(error))
+}
+
 // Host runs one queue: it is all the concurrency there is around it.
 //
 // Whatever is asked of the queue goes into a mailbox. The goroutine that finds
@@ -100,7 +111,7 @@ type HostEnv struct {
 type Host struct {
 	spec Spec
 	typ  Type
-	env  HostEnv
+	env  around
 	// patience is how long its deliveries may stay unsettled, in milliseconds;
 	// negative if the queue does not say.
 	patience atomic.Int64
@@ -110,11 +121,11 @@ type Host struct {
 	events  []Event
 	running bool
 	closed  bool
-	lost    error         // why it is closed if it failed
-	room    chan struct{} // closed when the mailbox is taken; nil if nobody waits
-	lag     lag
 	// recovering says that only events may reach the queue yet.
 	recovering bool
+	lost       error         // why it is closed if it failed
+	room       chan struct{} // closed when the mailbox is taken; nil if nobody waits
+	lag        lag
 
 	// What follows belongs to the goroutine that runs the queue. The maps are made
 	// when they are needed: most of many queues are idle.
@@ -127,7 +138,7 @@ type Host struct {
 	asked     GetRef // basic.gets so far
 	ids       uint64 // consumers so far
 	answers   pendingAnswers
-	inAtoms   fifo[*atomSubmit] // those that may not be answered
+	inAtoms   *fifo[*atomSubmit] // those that may not be answered
 	counters  Counters
 	wake      *time.Timer
 	ended     bool
@@ -153,7 +164,8 @@ func NewHost(t Type, s Spec, env HostEnv) (*Host, error) {
 		return nil, err
 	}
 	h := &Host{
-		spec: s, typ: t, env: env, q: q,
+		spec: s, typ: t, q: q,
+		env: around{env.Go, env.Log, env.Now, env.DeadLetter, env.Gone, env.Settle},
 	}
 	h.patience.Store(patienceOf(s, env.Policy))
 	if env.Log != nil {

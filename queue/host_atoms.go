@@ -22,6 +22,9 @@ func (s *atomSubmit) answer(err error) {
 
 // submitted notes that changes of an atom are about to be submitted.
 func (h *Host) submitted(a *store.Atom) *atomSubmit {
+	if h.inAtoms == nil {
+		h.inAtoms = &fifo[*atomSubmit]{}
+	}
 	for h.inAtoms.len() > 0 && (*h.inAtoms.first()).answered.Load() {
 		h.inAtoms.pop()
 	}
@@ -34,10 +37,13 @@ func (h *Host) submitted(a *store.Atom) *atomSubmit {
 // answerAtoms answers what a Log that was dropped leaves open: what is in a queue
 // that was deleted needs not be stored.
 func (h *Host) answerAtoms() {
+	if h.inAtoms == nil {
+		return
+	}
 	for _, s := range h.inAtoms.all() {
 		s.answer(nil)
 	}
-	h.inAtoms = fifo[*atomSubmit]{}
+	h.inAtoms = nil
 }
 
 // atomRun is what a queue was handed in one call, to leave the atoms of it once

@@ -19,11 +19,11 @@ const (
 // of speed only: the pause is short, and is not repeated for consumers that did
 // not catch up in it, until they have.
 type lag struct {
-	behind atomic.Bool // written by the goroutine that runs the queue
+	behind   atomic.Bool // written by the goroutine that runs the queue
+	hopeless bool        // guarded by mu, like done
 
-	mu       sync.Mutex
-	done     chan struct{} // closed when the queue has caught up; nil if nobody waits
-	hopeless bool
+	mu   sync.Mutex
+	done chan struct{} // closed when the queue has caught up; nil if nobody waits
 }
 
 // note tells how many octets wait for consumers after a turn.
