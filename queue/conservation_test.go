@@ -165,9 +165,7 @@ func (s *storm) rage(failing bool) {
 		s.t.stop("the queue is gone: %v", s.ends)
 	}
 	s.h.do(func() { // in the queue's turn, so that the next timer knows of what is here
-		if !s.quorum() {
-			checkMemory(s.t, s.h)
-		}
+		checkMemory(s.t, s.h)
 	})
 	if s.t.err != nil {
 		s.t.FailNow()
