@@ -58,11 +58,16 @@ func (c *consumers) grant(t *taker, cr credit, ready int, out *Actions) {
 	}
 }
 
-// drainAll gives up what is left of the credits to be used up: the queue is empty.
+// drainAll gives up what is left of the credits to be used up: the queue is empty. Of one
+// of which nothing is left nobody is told.
 func (c *consumers) drainAll(out *Actions) {
 	for _, id := range slices.Sorted(maps.Keys(c.byID)) {
-		if t := c.byID[id]; t.credit.drains && t.credit.left > 0 {
+		switch t := c.byID[id]; {
+		case !t.credit.drains:
+		case t.credit.left > 0:
 			c.drain(t, out)
+		default:
+			c.set(t, credit{metered: true, left: t.credit.left})
 		}
 	}
 }

@@ -134,3 +134,23 @@ func TestATableThatIsNoCredit(t *testing.T) {
 	require.Equal(t, credit{metered: true, drains: true, left: -1},
 		creditOf(args(argCredit, args("drain", true, "more", int32(1), "credit", int64(-1)))))
 }
+
+// A credit that was used up before the queue was empty is nothing to look after: not
+// each time that the queue is empty from then on.
+func TestACreditThatIsUsedUpIsNotDrainedAnyMore(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Classic(), inline)
+	r.post("1", "2")
+	in := r.consume(Consumer{NoAck: true})
+	other := r.consume(Consumer{NoAck: true})
+	in.want("1", "2")
+	r.h.Credit(in.id, 0, false)
+	r.h.Credit(other.id, 0, false)
+	r.post("3", "4")
+	r.h.Credit(in.id, 1, true)
+	in.want("3")
+	r.h.Credit(other.id, 1, false)
+	other.want("4")
+	require.Zero(t, coreOf(r.h).consumers.draining)
+	r.deleteAndBalance()
+}
