@@ -246,7 +246,11 @@ func (w *churner) inspect(l *Ledger, conn *amqp.Connection) error {
 	if err != nil {
 		return err
 	}
-	if !w.books.crashed(found, (*world).survivors, l, w.name) {
+	left := (*world).survivors
+	if l.howEnded() == stoppedInOrder {
+		left = (*world).stopped
+	}
+	if !w.books.crashed(found, left, l, w.name) {
 		return nil
 	}
 	for _, q := range l.Queues() {

@@ -13,7 +13,8 @@ import (
 type Ledger struct {
 	mu     sync.Mutex
 	start  time.Time
-	life   int // of the broker; counts from 1
+	life   int    // of the broker; counts from 1
+	ended  string // how the life before did
 	queues map[string]*Queue
 	gone   map[goneKey]*Copy // what was taken off the books, for reports
 	order  []goneKey         // of gone, oldest first
@@ -386,6 +387,16 @@ func (l *Ledger) Stop() {
 	l.stopping = true
 }
 
+// stoppedInOrder is how a life ended in which the broker could finish what it had to.
+const stoppedInOrder = "stopped in order"
+
+// howEnded tells how the life before ended.
+func (l *Ledger) howEnded() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ended
+}
+
 // Crash is written down when the broker's process has ended, and everybody who
 // used it has read what it had sent.
 func (l *Ledger) Crash(how string) {
@@ -412,6 +423,7 @@ func (l *Ledger) Crash(how string) {
 		}
 	}
 	l.life++
+	l.ended = how
 	l.stopping = false
 	l.backlog = 0
 	for _, q := range l.queues {

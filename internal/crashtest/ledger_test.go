@@ -1,6 +1,8 @@
 package crashtest
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -374,6 +376,25 @@ func TestDefinitionsAreThoseBeforeOrAfterTheLastChange(t *testing.T) {
 			require.Equal(t, c.bad, len(l.Violations()) > 0)
 		})
 	}
+}
+
+func TestWhatIsExclusiveGoesBeforeAnOrderlyStop(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.queues["q"] = queueDef{durable: true, exclusive: true}
+	w.queues["kept"] = queueDef{durable: true}
+	w.exchanges["x"] = exchangeDef{kind: "direct", durable: true, autoDelete: true}
+	w.exchanges["y"] = exchangeDef{kind: "direct", durable: true, autoDelete: true}
+	w.bindings[bindingDef{source: "x", key: "k", destination: "q"}] = true
+	w.bindings[bindingDef{source: "y", key: "k", destination: "kept"}] = true
+	require.Equal(t, []string{"x", "y"}, slices.Sorted(maps.Keys(w.survivors().exchanges)))
+	require.Equal(t, []string{"y"}, slices.Sorted(maps.Keys(w.stopped().exchanges)))
+	require.Len(t, w.queues, 2, "the world itself stays")
+	l := NewLedger()
+	l.Crash(stoppedInOrder)
+	require.Equal(t, stoppedInOrder, l.howEnded())
+	l.Crash("killed")
+	require.Equal(t, "killed", l.howEnded())
 }
 
 func TestBindingsGoWithTheirEnds(t *testing.T) {

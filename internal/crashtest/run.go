@@ -204,7 +204,7 @@ func (r *runner) once(ctx context.Context) error {
 	}
 	how := "killed"
 	if r.r.IntN(10) == 0 {
-		how = "stopped in order"
+		how = stoppedInOrder
 		r.l.Stop()
 		o.cut.Store(r.Broker == nil)
 		if err := p.quit(); err != nil {

@@ -74,6 +74,19 @@ func (w *world) survivors() *world {
 	return out
 }
 
+// stopped is what a broker leaves that was stopped in order: connections end before it
+// does, and what is exclusive to them goes with the auto-delete exchanges that have
+// nothing else.
+func (w *world) stopped() *world {
+	w = w.clone()
+	for name, q := range w.queues {
+		if q.exclusive {
+			w.deleteQueue(name)
+		}
+	}
+	return w.survivors()
+}
+
 func (w *world) deleteQueue(name string) {
 	delete(w.queues, name)
 	w.deleteBindings(func(b bindingDef) bool { return !b.exchange && b.destination == name })
@@ -176,7 +189,7 @@ func (b *books[State]) crashed(found State, survivors func(State) State, l *Ledg
 		history = append(history, "found, as against "+[]string{"the state before", "the state after"}[i]+":")
 		history = append(history, difference(found.String(), state.String())...)
 	}
-	l.Violate(history, "the definitions of %s are not those that were confirmed", who)
+	l.Violate(history, "the definitions of %s are not those that were confirmed; the broker was %s", who, l.howEnded())
 	return false
 }
 
