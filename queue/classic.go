@@ -78,6 +78,9 @@ type classic struct {
 	watch  watch
 	rules  rules
 	grave  grave
+	// late says that what came back is too much, and that what is too much is dropped
+	// when who can take something has got it: the first one is loaded for somebody.
+	late bool
 	// letters are dead letters that stay until others have them; nil in a queue that
 	// lets them go.
 	letters *letterbox
@@ -188,6 +191,10 @@ func (q *classic) pump(out *Actions) {
 	}
 	q.exhume(out)
 	q.handOut(out)
+	if q.late {
+		q.dropReturned(out)
+		q.handOut(out)
+	}
 	q.exhume(out)
 	q.readAhead(out)
 	q.rest(out)

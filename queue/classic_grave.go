@@ -175,6 +175,7 @@ func (q *classic) exhume(out *Actions) {
 		switch {
 		case !c.lost && c.returns:
 			q.reenter(c, s, out)
+			q.late = q.rules.drops()
 		case !c.lost:
 			q.hand(c, s, out)
 		case !s.gone():

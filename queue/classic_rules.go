@@ -258,13 +258,26 @@ func (q *classic) dropOver(out *Actions) {
 
 // dropReturned is dropOver after something has come back, which dies in its order.
 func (q *classic) dropReturned(out *Actions) {
+	q.late = false
 	if !q.rules.drops() {
 		return
 	}
 	if q.rules.lateDrop {
 		q.handOut(out)
+		if q.late = q.owes(); q.late {
+			return
+		}
 	}
 	q.shorten(out)
+}
+
+// owes reports whether somebody gets the first ready message as soon as it is loaded.
+func (q *classic) owes() bool {
+	if q.ready == 0 || len(q.gets) == 0 && q.consumers.front() == nil {
+		return false
+	}
+	_, s := q.head()
+	return s.msg() == nil
 }
 
 // shorten drops from the head what is too much.

@@ -157,6 +157,35 @@ func TestMessagesWhoseBodiesLeftMemoryMoveInOrder(t *testing.T) {
 	r.deleteAndBalance()
 }
 
+// What comes back goes to consumers before it is too much (rules.lateDrop), and that its
+// body is no longer in memory changes nothing.
+func TestWhatComesBackIsNotDroppedWhileItIsLoadedForAConsumer(t *testing.T) {
+	t.Parallel()
+	for _, o := range []Outcome{Return, Requeue} {
+		rnd := rand.New(rand.NewPCG(1, 1))
+		log := newFakeLog()
+		r := newQuorum(t, log, args("x-max-length", int32(0)), func(_ *Spec, env *HostEnv) {
+			env.Memory = Bounds{Messages: 1}
+		})
+		first, second := r.consume(Consumer{Tag: "a", Prefetch: 3}), r.consume(Consumer{Tag: "b", Prefetch: 1})
+		r.post(bodies1to(4)...)
+		log.settleAll(rnd)
+		second.want("2")
+		held := first.want("1", "3", "4")
+		require.Less(t, r.inMemory(), 3)
+		r.settle(o, held...)
+		log.settleAll(rnd)
+		held = first.want("1", "3", "4")
+		r.h.CancelEnded(first.id)
+		r.settle(o, held...)
+		log.settleAll(rnd)
+		require.Empty(t, second.take(), "it is full")
+		require.Zero(t, r.stat().Ready, "nobody can take them")
+		require.Len(t, log.left(), 1)
+		r.deleteAndBalance()
+	}
+}
+
 func TestWhatComesToTheEndOfAQueueStillExpires(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(1, 1))
