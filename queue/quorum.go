@@ -175,7 +175,7 @@ func (q *quorum) inUse() {
 // finish ends a call of the queue.
 func (q *quorum) finish(out *Actions) {
 	q.sendLetters(out)
-	if q.rules.refuses {
+	if q.rules.refuses && !(q.over() && q.owes()) { // what is owed will not be too much
 		q.notice()
 	}
 	q.show(out)

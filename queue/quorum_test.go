@@ -276,6 +276,29 @@ func TestAFullQuorumQueueRefusesUntilItIsUnderFourFifths(t *testing.T) {
 	r.deleteAndBalance()
 }
 
+// What goes back to a consumer at once never was too much, though it has to be loaded.
+func TestAFullQuorumQueueDoesNotRefuseForWhatIsLoadedForAConsumer(t *testing.T) {
+	t.Parallel()
+	rnd := rand.New(rand.NewPCG(1, 1))
+	log := newFakeLog()
+	r := newQuorum(t, log, args("x-max-length", int32(2), "x-overflow", "reject-publish"), func(_ *Spec, env *HostEnv) {
+		env.Memory = Bounds{Messages: 1}
+	})
+	in := r.consume(Consumer{Prefetch: 2})
+	r.post(bodies1to(4)...)
+	log.settleAll(rnd)
+	held := in.want("1", "2")
+	r.settle(Return, held...)
+	log.settleAll(rnd)
+	in.want("1", "2")
+	r.post("5")
+	log.settleAll(rnd)
+	r.post("6")
+	log.settleAll(rnd)
+	r.answers.want(seqs(1, 5), []uint64{6})
+	r.deleteAndBalance()
+}
+
 func TestAQuorumQueueRemembersNoMorePublishersThanItNeeds(t *testing.T) {
 	t.Parallel()
 	r := newQuorum(t, nil, args("x-max-length", int32(5), "x-overflow", "reject-publish"), nil)
