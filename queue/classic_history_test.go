@@ -36,7 +36,21 @@ func TestRandomHistoriesAgreeWithTheModel(t *testing.T) {
 		t.Run(fmt.Sprint("seeds from ", first), func(t *testing.T) {
 			t.Parallel()
 			for seed := range uint64(together) {
-				agrees(t, Classic(), randomHistory(first+seed, *historySize))
+				agrees(t, Classic(), randomHistory(first+seed, *historySize, classicWorld))
+			}
+		})
+	}
+}
+
+// The same of a quorum queue.
+func TestRandomHistoriesOfQuorumQueuesAgreeWithTheModel(t *testing.T) {
+	t.Parallel()
+	const together = 10
+	for first := *historySeed; first < *historySeed+uint64(*histories); first += together {
+		t.Run(fmt.Sprint("seeds from ", first), func(t *testing.T) {
+			t.Parallel()
+			for seed := range uint64(together) {
+				agrees(t, Quorum(), randomHistory(first+seed, *historySize, quorumWorld))
 			}
 		})
 	}
@@ -130,7 +144,7 @@ type game struct {
 	world world
 	rnd   *rand.Rand
 	log   historyLog
-	model *classicModel
+	model queueModel
 	// policy is that of the queue, and of one that takes its place.
 	policy message.Table
 	dead   *letters
@@ -143,11 +157,19 @@ type game struct {
 	notes []string
 }
 
+func newModel(s Spec, policy message.Table) queueModel {
+	if s.Type == "quorum" {
+		return newQuorumModel(s, policy)
+	}
+	return &classicModel{modelState: modelState{
+		rules: modelRulesOf(s.Arguments, policy), durable: s.Durable, autoDelete: s.AutoDelete,
+	}}
+}
+
 // begin begins with a new queue.
 func (g *game) begin(log historyLog) {
-	g.model = &classicModel{rules: modelRulesOf(g.world.arguments, g.policy), autoDelete: g.world.autoDelete}
 	g.open(log)
-	g.model.durable = g.h.Spec().Durable
+	g.model = newModel(g.h.Spec(), g.policy)
 	g.model.begin()
 	g.log.settle()
 	g.compare()
@@ -175,7 +197,7 @@ func (g *game) playStep(s step) {
 	g.model.setTimer()
 	g.log.settle()
 	g.compare()
-	if g.model.gone {
+	if g.model.state().gone {
 		g.balanced()
 		g.log.end()
 		g.begin(newHistoryLog(g.t, g.world.log, g.rnd))
@@ -201,7 +223,7 @@ func (g *game) perform(s step) (note string) {
 	case stepDeclare:
 		_, err := g.h.Declared()
 		require.NoError(g.t, err)
-		g.model.used = time.Now()
+		g.model.declared()
 		return "declare"
 	case stepPurge:
 		n, err := g.h.Purge()
@@ -215,7 +237,7 @@ func (g *game) perform(s step) (note string) {
 		return "restart"
 	case stepPolicy:
 		g.policy = policyOf(s)
-		g.model.obey(modelRulesOf(g.world.arguments, g.policy))
+		g.model.obey(g.world.arguments, g.policy)
 		g.h.SetPolicy(g.policy)
 		return fmt.Sprint("policy ", g.policy)
 	}
@@ -232,6 +254,7 @@ func policyOf(s step) (p message.Table) {
 		{Name: "overflow", Value: []string{"drop-head", "reject-publish", "reject-publish-dlx"}[s.c/9%3]},
 		{Name: "dead-letter-exchange", Value: "e"},
 		{Name: "dead-letter-routing-key", Value: "l"},
+		{Name: policyDeliveryLimit, Value: int64(s.b / 8 % 4)},
 	} {
 		// Mostly one at a time; none is the end of the policy.
 		if s.a%10 == i+1 || s.a >= 512 && s.a>>i&1 == 1 {
@@ -243,7 +266,7 @@ func policyOf(s step) (p message.Table) {
 
 // publishSome publishes a few messages in one batch.
 func (g *game) publishSome(s step) (note string) {
-	m := g.model
+	m := g.model.state()
 	if m.waiting && g.world.log != noLog {
 		// What a successor is owed is loaded first and comes a little later, which the
 		// rules of a limited queue do not wait for. That is nothing to compare.
@@ -266,7 +289,7 @@ func (g *game) publishSome(s step) (note string) {
 			p.Msg.SetTTL(int64(x.ttl))
 		}
 		b.Publish(p)
-		g.want[p.Ref.Seq] = m.publish(x)
+		g.want[p.Ref.Seq] = g.model.publish(x)
 		note += fmt.Sprintf("%q priority %d ttl %d persistent %v; ", x.body, x.priority, x.ttl, x.persistent)
 	}
 	g.h.Post(b)
@@ -275,7 +298,7 @@ func (g *game) publishSome(s step) (note string) {
 
 // settleSome settles some of what is held in one batch.
 func (g *game) settleSome(s step) (note string) {
-	held := g.model.held
+	held := g.model.state().held
 	if len(held) == 0 {
 		return "nothing to settle"
 	}
@@ -293,18 +316,23 @@ func (g *game) settleSome(s step) (note string) {
 	var outcomes []Outcome
 	for i, d := range batch {
 		o := [...]Outcome{Ack, Requeue, Discard}[(s.c+s.c/3%2*i)%3]
+		if g.quorum() && s.c/6%4 == 1 {
+			o = Return // which comes of the end of a channel, and not with something else
+		}
 		outcomes = append(outcomes, o)
 		x := Settle{ID: d.id, Outcome: o}
 		if d.to != nil {
 			x.Consumer = g.sinks[d.to].id
 		}
 		b.Settle(x)
-		note += fmt.Sprintf("%s %q; ", [...]string{Ack: "ack", Requeue: "requeue", Discard: "discard"}[o], d.body)
+		note += fmt.Sprintf("%s %q; ", [...]string{Ack: "ack", Requeue: "requeue", Discard: "discard", Return: "return"}[o], d.body)
 	}
 	g.model.settle(batch, outcomes)
 	g.h.Post(b)
 	return note
 }
+
+func (g *game) quorum() bool { return g.typ.Name() == "quorum" }
 
 // sameConsumer gives the first deliveries, as far as they were to the same consumer.
 func sameConsumer(ds []*modelDelivery) []*modelDelivery {
@@ -322,7 +350,14 @@ func (g *game) consumeOne(s step) (note string) {
 		priority: (s.a/5+1)%3 - 1, gate: s.b/5%3 == 1,
 	}
 	in := &activeInbox{inbox: inbox{t: g.t}}
-	spec := Consumer{Prefetch: c.prefetch, NoAck: c.noAck, Exclusive: c.exclusive}
+	if g.quorum() {
+		in.onDeliver = func(ds []Delivery) {
+			for i := range ds {
+				g.showsCount(ds[i].Msg, ds[i].Count, ds[i].Count > 0)
+			}
+		}
+	}
+	spec := Consumer{Tag: fmt.Sprint("c", c.name), Prefetch: c.prefetch, NoAck: c.noAck, Exclusive: c.exclusive}
 	if c.priority != 0 {
 		spec.Arguments = args(argConsumerPriority, int32(c.priority))
 	}
@@ -343,23 +378,50 @@ func (g *game) consumeOne(s step) (note string) {
 }
 
 func (g *game) cancelOne(s step) string {
-	m := g.model
+	m := g.model.state()
 	if len(m.all) == 0 {
 		return "nobody to cancel"
 	}
 	c := m.all[s.a%len(m.all)]
-	m.cancel(c)
+	if g.quorum() && s.b%2 == 1 {
+		g.endChannel(c)
+		return fmt.Sprint("the channel of consumer ", c.name, " ends")
+	}
+	g.model.cancel(c, false)
 	g.h.Cancel(g.sinks[c].id)
 	return fmt.Sprint("cancel consumer ", c.name)
 }
 
+// endChannel ends a consumer together with its channel, which returns what it holds.
+func (g *game) endChannel(c *modelConsumer) {
+	g.model.cancel(c, true)
+	g.h.CancelEnded(g.sinks[c].id)
+	b := NewBatch()
+	var its []*modelDelivery
+	var outcomes []Outcome
+	for _, d := range g.model.state().held {
+		if d.to == c {
+			its, outcomes = append(its, d), append(outcomes, Return)
+			b.Settle(Settle{ID: d.id, Consumer: g.sinks[c].id, Outcome: Return})
+		}
+	}
+	if len(its) > 0 {
+		g.model.settle(its, outcomes)
+		g.h.Post(b)
+	}
+}
+
 func (g *game) getOne(noAck bool) string {
-	m := g.model
+	if g.quorum() && g.model.state().rules.single {
+		_, got := g.get(noAck)
+		require.Error(g.t, got.Err)
+		return "get is refused"
+	}
 	var got GetReply
 	b, answered := NewBatch(), make(chan struct{})
 	b.control(g.h.getter(noAck, func(r GetReply) { got = r }, answered))
 	g.h.Post(b)
-	want := m.get(noAck)
+	want, remaining := g.model.get(noAck)
 	g.log.settle()
 	select {
 	case <-answered:
@@ -375,17 +437,21 @@ func (g *game) getOne(noAck bool) string {
 		g.t.stop("got nothing where %q was next", want.body)
 	}
 	body := string(got.Msg.Body())
+	if g.quorum() {
+		g.showsCount(got.Msg, got.Count, true)
+	}
 	got.Msg.Release()
 	g.same(want.body, body, "got")
 	g.same(want.redelivered, got.Redelivered, "redelivered")
-	g.same(len(m.ready), got.Remaining, "remaining")
+	g.same(want.count, int(got.Count), "count")
+	g.same(remaining, got.Remaining, "remaining")
 	want.id = got.ID
 	return fmt.Sprintf("get %q, no-ack %v", body, noAck)
 }
 
 // resumeOne gives a consumer's gate more room.
 func (g *game) resumeOne(a, room int) string {
-	m := g.model
+	m := g.model.state()
 	if len(m.all) == 0 {
 		return "nobody to resume"
 	}
@@ -393,7 +459,7 @@ func (g *game) resumeOne(a, room int) string {
 	if c.gate {
 		g.gates[c].room += room
 	}
-	m.resume(c, room)
+	g.model.resume(c, room)
 	g.h.Resume(g.sinks[c].id, false)
 	return fmt.Sprintf("resume consumer %d with room for %d", c.name, room)
 }
@@ -409,7 +475,7 @@ func (g *game) letTimePass(ticks int) string {
 		g.log.settle()
 		g.model.tick()
 		g.compare()
-		if g.model.gone {
+		if g.model.state().gone {
 			break
 		}
 	}
@@ -418,10 +484,13 @@ func (g *game) letTimePass(ticks int) string {
 
 // delete deletes the queue, or is refused.
 func (g *game) delete(ifUnused, ifEmpty bool) string {
-	m := g.model
+	m, ready := g.model.state(), g.model.stat().Ready
+	if g.quorum() {
+		ifUnused, ifEmpty = false, false // there are no conditions
+	}
 	var want error
 	switch {
-	case ifEmpty && len(m.ready) > 0:
+	case ifEmpty && ready > 0:
 		want = ErrNotEmpty
 	case ifUnused && len(m.all) > 0:
 		want = ErrInUse
@@ -432,14 +501,14 @@ func (g *game) delete(ifUnused, ifEmpty bool) string {
 	if want != nil {
 		return "delete is refused"
 	}
-	g.same(len(m.ready), n, "deleted")
+	g.same(ready, n, "deleted")
 	m.gone = true
 	return "delete"
 }
 
 // compare compares all that can be seen.
 func (g *game) compare() {
-	m := g.model
+	m := g.model.state()
 	for _, c := range m.all {
 		in := g.sinks[c]
 		g.compareDeliveries(c, in.take())
@@ -448,7 +517,13 @@ func (g *game) compare() {
 		}
 		g.same(c.activated, in.active > 0, "consumer %d is the active one", c.name)
 	}
-	g.same(m.dead, g.dead.taken(), "dead letters")
+	dead := g.dead.taken()
+	if g.quorum() && g.world.log != noLog {
+		// What has to be loaded first is a dead letter a little later.
+		slices.Sort(m.dead)
+		slices.Sort(dead)
+	}
+	g.same(m.dead, dead, "dead letters")
 	m.dead = nil
 	g.same(g.want, g.answers.verdicts, "confirmed publishes")
 	g.mu.Lock()
@@ -459,12 +534,20 @@ func (g *game) compare() {
 		return
 	}
 	g.same(0, len(ends), "ends of a queue that is to stay")
-	want := Stat{Ready: len(m.ready), Unacked: len(m.held), ReadyBytes: int64(m.bytes()), Consumers: len(m.all)}
-	g.same(want, g.stat(), "counts")
+	g.same(g.model.stat(), g.stat(), "counts")
+	if l, ok := g.log.(*lateHistoryLog); ok && l.durable && g.quorum() {
+		g.same(len(m.held)+g.model.stat().Ready, len(l.left()), "stored messages")
+	}
 	g.h.do(func() {
-		if q, ok := g.h.q.(*classic); ok && g.world.log != noLog {
+		if g.world.log == noLog {
+			return
+		}
+		switch q := g.h.q.(type) {
+		case *classic:
 			checkMemory(g.t, g.h)
 			g.adoptTimer(q.watch.woken)
+		case *quorum:
+			checkMemory(g.t, g.h)
 		}
 	})
 	if g.t.err != nil {
@@ -476,23 +559,40 @@ func (g *game) compare() {
 // priorities it may be another one than the model's: the queue saw other messages at its
 // head while some were loaded, and what was overtaken does not matter to it any more.
 func (g *game) adoptTimer(woken int64) {
-	if g.model.rules.maxPriority < 0 {
+	m := g.model.(*classicModel)
+	if m.rules.maxPriority < 0 {
 		return
 	}
-	g.model.wake = time.Time{}
+	m.wake = time.Time{}
 	if woken != 0 {
-		g.model.wake = time.UnixMilli(woken)
+		m.wake = time.UnixMilli(woken)
+	}
+}
+
+// showsCount checks the header that says how often a message came back.
+func (g *game) showsCount(m *message.Message, count uint32, shown bool) {
+	props, err := m.Properties()
+	require.NoError(g.t, err)
+	n, ok := props.Headers.Get("x-delivery-count")
+	g.same(shown, ok, "there is an x-delivery-count")
+	if ok {
+		g.same(int64(count), n, "x-delivery-count")
 	}
 }
 
 func (g *game) compareDeliveries(c *modelConsumer, got []received) {
-	show := func(body string, redelivered bool) string { return fmt.Sprintf("%q redelivered %v", body, redelivered) }
+	show := func(body string, redelivered bool, count int) string {
+		if count > 0 {
+			return fmt.Sprintf("%q redelivered %v count %d", body, redelivered, count)
+		}
+		return fmt.Sprintf("%q redelivered %v", body, redelivered)
+	}
 	var want, have []string
 	for _, d := range c.expect {
-		want = append(want, show(d.body, d.redelivered))
+		want = append(want, show(d.body, d.redelivered, d.count))
 	}
 	for _, d := range got {
-		have = append(have, show(d.body, d.redelivered))
+		have = append(have, show(d.body, d.redelivered, int(d.count)))
 	}
 	g.same(want, have, "what consumer %d got", c.name)
 	for i, d := range c.expect {
@@ -503,7 +603,7 @@ func (g *game) compareDeliveries(c *modelConsumer, got []received) {
 
 // balanced checks that the queue left nothing behind.
 func (g *game) balanced() {
-	for _, c := range g.model.all {
+	for _, c := range g.model.state().all {
 		g.same(1, g.sinks[c].cancels(), "consumer %d is cancelled once", c.name)
 	}
 	g.log.settle()
@@ -563,7 +663,7 @@ func TestShrinkFindsTheStepsThatMatter(t *testing.T) {
 	}
 	found := 0
 	for seed := uint64(0); found < 3; seed++ {
-		h := randomHistory(seed, 300)
+		h := randomHistory(seed, 300, classicWorld)
 		err := play(h)
 		if err == nil {
 			require.Less(t, seed, uint64(20), "it is hardly ever found")

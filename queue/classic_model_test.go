@@ -2,7 +2,6 @@ package queue
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"time"
 
@@ -14,30 +13,13 @@ import (
 // the world. It knows nothing of the code that it is the model of, and of the store
 // only what it keeps.
 type classicModel struct {
-	rules modelRules
-	// durable says that persistent messages survive a restart.
-	durable, autoDelete bool
-
+	modelState
 	ready []modelMessage // in the order in which they are delivered
-	held  []*modelDelivery
-	next  int // the position of the next message
-
-	all  []*modelConsumer
-	turn []*modelConsumer // who may be able to take something, by how long they wait
-	// active is the single active consumer, and waiting says that it begins when
-	// something happens to the one before.
-	active  *modelConsumer
-	waiting bool
-
-	used time.Time // for x-expires
-	gone bool
 	// unnoticed is the body of a message that overtook all others of a queue with
 	// priorities: it does not expire before something makes the queue look. wake is
 	// when its timer does that, zero without one.
 	unnoticed string
 	wake      time.Time
-	// dead are the dead letters since somebody looked.
-	dead []string
 }
 
 // modelRules are what a queue's arguments and its policy ask for; -1 is no limit.
@@ -88,41 +70,6 @@ func valueOf(t message.Table, name string) any {
 	return v
 }
 
-// modelMessage is one message. Its body begins with its position, which is the
-// order in which messages were published.
-type modelMessage struct {
-	body        string
-	ttl         int // of its own in milliseconds; -1 without
-	priority    int
-	persistent  bool
-	redelivered bool
-	expiry      time.Time // zero for never
-}
-
-func (x modelMessage) overdue() bool { return !x.expiry.IsZero() && !time.Now().Before(x.expiry) }
-
-// modelDelivery is what somebody got.
-type modelDelivery struct {
-	modelMessage
-	to *modelConsumer // nil for a basic.get
-	id uint64         // what the real queue called it
-}
-
-// modelConsumer is a consumer of the model.
-type modelConsumer struct {
-	name             int
-	noAck, exclusive bool
-	prefetch         int
-	priority         int
-	gate, gated      bool
-	room             int // of its gate
-	held             int
-	expect           []*modelDelivery // what it got since somebody looked
-	activated        bool             // it became the active one
-}
-
-func (c *modelConsumer) full() bool { return !c.noAck && c.prefetch > 0 && c.held >= c.prefetch }
-
 // begin is what a queue does when it is there, or there again.
 func (m *classicModel) begin() {
 	m.used = time.Now()
@@ -151,18 +98,6 @@ func (m *classicModel) bytes() (n int) {
 		n += len(x.body)
 	}
 	return n
-}
-
-// over reports whether so many messages and octets are too many.
-func (m *classicModel) over(messages, octets int) bool {
-	r := &m.rules
-	return r.maxLength >= 0 && messages > r.maxLength || r.maxBytes >= 0 && octets > r.maxBytes
-}
-
-func (m *classicModel) die(x modelMessage, why Reason) {
-	if m.rules.buries {
-		m.dead = append(m.dead, fmt.Sprint(x.body, " ", why, " ", m.rules.dlx, " ", m.rules.rekey))
-	}
 }
 
 // dropOver drops from the head what is too much (contract 05 §6).
@@ -195,10 +130,17 @@ func (m *classicModel) setTimer() {
 	}
 }
 
-// obey takes rules over that another policy brings: a limit that is there or lower
+func (m *classicModel) stat() Stat {
+	return Stat{Ready: len(m.ready), Unacked: len(m.held), ReadyBytes: int64(m.bytes()), Consumers: len(m.all)}
+}
+
+func (m *classicModel) declared() { m.used = time.Now() }
+
+// obey obeys a policy: a limit that is there or lower
 // from now on drops at once what is too much, unless the queue refused before and
 // refuses still; the time that it may be unused begins anew (contract 08 §5).
-func (m *classicModel) obey(r modelRules) {
+func (m *classicModel) obey(arguments, policy message.Table) {
+	r := modelRulesOf(arguments, policy)
 	refused := m.rules.overflow != "drop-head"
 	m.rules = r
 	m.used = time.Now()
@@ -269,41 +211,6 @@ func (m *classicModel) deliver(fresh string) {
 	}
 }
 
-// takeTurn takes the one whose turn it is out of turn: of the highest priority, who
-// has waited longest and is not full. It gives nil if there is none.
-func (m *classicModel) takeTurn() *modelConsumer {
-	for {
-		next := m.first()
-		if m.rules.single {
-			next = slices.Index(m.turn, m.active)
-		}
-		if next < 0 || m.rules.single && m.waiting {
-			return nil
-		}
-		c := m.turn[next]
-		m.turn = slices.Delete(m.turn, next, next+1)
-		if !c.full() {
-			return c
-		}
-	}
-}
-
-func (m *classicModel) first() int {
-	next := -1
-	for i, c := range m.turn {
-		if next < 0 || c.priority > m.turn[next].priority {
-			next = i
-		}
-	}
-	return next
-}
-
-func (m *classicModel) join(c *modelConsumer) {
-	if !c.gated && !slices.Contains(m.turn, c) && slices.Contains(m.all, c) {
-		m.turn = append(m.turn, c)
-	}
-}
-
 // settle settles deliveries, each with its outcome. Those of one consumer in a row come
 // together, so that what is requeued is back before anything is delivered.
 func (m *classicModel) settle(ds []*modelDelivery, outcomes []Outcome) {
@@ -364,12 +271,8 @@ func (m *classicModel) elect() (changed bool) {
 	return true
 }
 
-func (m *classicModel) cancel(c *modelConsumer) {
-	is := func(x *modelConsumer) bool { return x == c }
-	m.all, m.turn = slices.DeleteFunc(m.all, is), slices.DeleteFunc(m.turn, is)
-	if c == m.active {
-		m.active = nil
-	}
+func (m *classicModel) cancel(c *modelConsumer, _ bool) {
+	m.remove(c)
 	if len(m.all) == 0 {
 		m.used, m.gone = time.Now(), m.autoDelete
 	}
@@ -381,19 +284,18 @@ func (m *classicModel) cancel(c *modelConsumer) {
 	}
 }
 
-// get gives what a basic.get does, nil of an empty queue.
-func (m *classicModel) get(noAck bool) *modelDelivery {
+func (m *classicModel) get(noAck bool) (d *modelDelivery, remaining int) {
 	m.used = time.Now()
 	if len(m.ready) == 0 {
-		return nil
+		return nil, 0
 	}
-	d := &modelDelivery{modelMessage: m.takeHead()}
+	d = &modelDelivery{modelMessage: m.takeHead()}
 	m.unnoticed = ""
 	if !noAck {
 		m.held = append(m.held, d)
 	}
 	m.expire()
-	return d
+	return d, len(m.ready)
 }
 
 // resume gives the gate of a consumer more room.
@@ -441,7 +343,7 @@ func (m *classicModel) restart() {
 		d.redelivered = true
 		before = append(before, d.modelMessage)
 	}
-	*m = classicModel{rules: m.rules, durable: m.durable, autoDelete: m.autoDelete, next: m.next}
+	*m = classicModel{modelState: m.anew()}
 	for _, x := range before {
 		if m.durable && x.persistent {
 			m.insert(x)

@@ -76,7 +76,7 @@ func TestNothingIsLostOrDoubledWhateverTheStoreDoes(t *testing.T) {
 func playStorm(t *testing.T, typ Type, seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 79))
 	s := &storm{t: &judge{TB: t}, rnd: rnd, typ: typ, all: map[string]*stormMessage{}}
-	w := randomWorld(rnd)
+	w := classicWorld(rnd)
 	for _, f := range w.arguments {
 		known := slices.Contains(typ.Capabilities().Arguments, f.Name)
 		if known && f.Name != "x-expires" && f.Name != argDeadLetterExchange && f.Name != "x-dead-letter-routing-key" {

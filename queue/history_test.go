@@ -73,8 +73,8 @@ func (s step) String() string {
 	return fmt.Sprintf("{%s, %d, %d, %d}", stepNames[s.kind], s.a, s.b, s.c)
 }
 
-// randomHistory makes a history of n steps.
-func randomHistory(seed uint64, n int) history {
+// randomHistory makes a history of n steps in one of the worlds of a type.
+func randomHistory(seed uint64, n int, randomWorld func(*rand.Rand) world) history {
 	rnd := rand.New(rand.NewPCG(seed, 77))
 	h := history{seed: seed, world: randomWorld(rnd)}
 	total := 0
@@ -92,16 +92,9 @@ func randomHistory(seed uint64, n int) history {
 	return h
 }
 
-func randomWorld(rnd *rand.Rand) world {
+func classicWorld(rnd *rand.Rand) world {
 	w := world{log: logKind(rnd.IntN(4)), memory: []int{0, 1, 3}[rnd.IntN(3)], autoDelete: rnd.IntN(10) == 0}
-	// maybe adds an argument in one of n worlds.
-	maybe := func(n int, name string, v any) bool {
-		if rnd.IntN(n) > 0 {
-			return false
-		}
-		w.arguments = append(w.arguments, message.Field{Name: name, Value: v})
-		return true
-	}
+	maybe := w.maybe(rnd)
 	maybe(2, argMaxPriority, uint8(rnd.IntN(6)))
 	maybe(3, argSingleActive, true)
 	maybe(3, "x-message-ttl", int32([]int{0, 10, 30, 60}[rnd.IntN(4)]))
@@ -114,6 +107,33 @@ func randomWorld(rnd *rand.Rand) world {
 		maybe(2, "x-dead-letter-routing-key", "k")
 	}
 	return w
+}
+
+// quorumWorld has a queue that is durable as long as it has a store.
+func quorumWorld(rnd *rand.Rand) world {
+	w := world{log: []logKind{noLog, lateLog, realLog}[rnd.IntN(3)], memory: []int{0, 1, 3}[rnd.IntN(3)]}
+	maybe := w.maybe(rnd)
+	maybe(2, argDeliveryLimit, int32(rnd.IntN(5)))
+	maybe(3, argSingleActive, true)
+	maybe(3, "x-message-ttl", int32([]int{0, 10, 30, 60}[rnd.IntN(4)]))
+	maybe(8, "x-expires", int32([]int{22, 102}[rnd.IntN(2)])) // never with something else
+	maybe(3, "x-max-length", int32(rnd.IntN(9)))
+	maybe(4, "x-max-length-bytes", int32(rnd.IntN(60)))
+	maybe(2, "x-overflow", []string{"drop-head", "reject-publish"}[rnd.IntN(2)])
+	if rnd.IntN(3) > 0 {
+		maybe(1, argDeadLetterExchange, "d")
+		maybe(2, "x-dead-letter-routing-key", "k")
+	}
+	return w
+}
+
+// maybe gives what adds an argument in one of n worlds.
+func (w *world) maybe(rnd *rand.Rand) func(n int, name string, v any) {
+	return func(n int, name string, v any) {
+		if rnd.IntN(n) == 0 {
+			w.arguments = append(w.arguments, message.Field{Name: name, Value: v})
+		}
+	}
 }
 
 // shrink makes a history that fails smaller for as long as it fails: it leaves out

@@ -1,358 +1,386 @@
 package queue
 
 import (
-	"fmt"
-	"math/rand/v2"
 	"slices"
-	"testing"
-
-	"github.com/stretchr/testify/require"
+	"time"
 
 	"github.com/warrenmq/warren/message"
 )
 
-// quorumModel is the naive model of a quorum queue.
+// quorumModel is the reference model of a quorum queue: contract 05 §9.1 done the slow
+// way. What comes back stands before what was never delivered, or is published anew.
 type quorumModel struct {
-	limit   int64
-	limited bool // what is requeued comes back first
+	modelState
+	limit   int  // how often a message may come back
+	limited bool // there is a limit, so that what is requeued comes back first
 	// returned come before fresh.
-	returned, fresh []*quorumMessage
-	held            []*quorumMessage
-	turn, all       []*quorumConsumer
-	dead            []string
-	position        int
+	returned, fresh []modelMessage
+	position        int // of the next message in the store
+	// noticed says that the publisher published since the queue was last under four
+	// fifths of its limit, blocked that it is refused until then.
+	noticed, blocked bool
 }
 
-type quorumMessage struct {
-	body     string
-	position int
-	count    uint32
-	by       *quorumConsumer // nil for a basic.get
-	holder   message.ConsumerID
+func newQuorumModel(s Spec, policy message.Table) *quorumModel {
+	m := &quorumModel{modelState: modelState{durable: s.Durable}}
+	m.setRules(s.Arguments, policy)
+	return m
 }
 
-type quorumConsumer struct {
-	in       *inbox
-	prefetch int
-	noAck    bool
-	held     int
-	expect   []quorumMessage
+// setRules merges the arguments of a queue with its policy: unlike those of a classic
+// queue, overflow and expires are the policy's if it has them (contract 08 §5).
+func (m *quorumModel) setRules(arguments, policy message.Table) {
+	m.rules = modelRulesOf(arguments, policy)
+	if s, ok := valueOf(policy, "overflow").(string); ok {
+		m.rules.overflow = s
+	}
+	if m.rules.overflow != "reject-publish" {
+		m.rules.overflow = "drop-head" // that it is refused and dies there is not
+	}
+	if n, ok := message.Int(valueOf(policy, "expires")); ok {
+		m.rules.expires = int(n)
+	}
+	if !m.rules.buries {
+		m.rules.rekey = ""
+	}
+	m.limited = false
+	for _, v := range []any{valueOf(arguments, argDeliveryLimit), valueOf(policy, policyDeliveryLimit)} {
+		if n, ok := message.Int(v); ok && (!m.limited || int(n) < m.limit) {
+			m.limit, m.limited = int(n), true
+		}
+	}
 }
 
-func (m *quorumModel) put(x *quorumMessage) {
+func (m *quorumModel) bounded() bool { return m.rules.maxLength >= 0 || m.rules.maxBytes >= 0 }
+func (m *quorumModel) refuses() bool { return m.bounded() && m.rules.overflow == "reject-publish" }
+func (m *quorumModel) ready() int    { return len(m.returned) + len(m.fresh) }
+
+func (m *quorumModel) bytes() (n int) {
+	for _, x := range slices.Concat(m.returned, m.fresh) {
+		n += len(x.body)
+	}
+	return n
+}
+
+// put puts a message to the tail.
+func (m *quorumModel) put(x modelMessage) {
 	m.position++
 	x.position = m.position
 	m.fresh = append(m.fresh, x)
 }
 
-func (m *quorumModel) ready() int { return len(m.returned) + len(m.fresh) }
-
-func (m *quorumModel) take() *quorumMessage {
-	from := &m.fresh
+func (m *quorumModel) head() *[]modelMessage {
 	if len(m.returned) > 0 {
-		from = &m.returned
+		return &m.returned
 	}
+	return &m.fresh
+}
+
+func (m *quorumModel) takeHead() modelMessage {
+	from := m.head()
 	x := (*from)[0]
 	*from = (*from)[1:]
 	return x
 }
 
-func (m *quorumModel) deliver() {
-	for m.ready() > 0 && len(m.turn) > 0 {
-		c := m.turn[0]
-		m.turn = m.turn[1:]
-		if !c.noAck && c.held >= c.prefetch {
-			continue
+func (m *quorumModel) begin() {
+	m.used = time.Now()
+	m.shorten()
+	m.expire()
+}
+
+// expire drops what has expired at the head, but for one that nobody could take yet.
+func (m *quorumModel) expire(but ...string) {
+	for m.ready() > 0 {
+		if x := (*m.head())[0]; !x.overdue() || slices.Contains(but, x.body) {
+			return
 		}
-		x := m.take()
-		c.expect = append(c.expect, *x)
+		m.die(m.takeHead(), Expired)
+	}
+}
+
+// shorten drops from the head what is too much.
+func (m *quorumModel) shorten() {
+	for m.bounded() && !m.refuses() && m.over(m.ready(), m.bytes()) {
+		m.die(m.takeHead(), MaxLen)
+	}
+}
+
+// shortenLast is shorten, of which the last one dies first.
+func (m *quorumModel) shortenLast() {
+	before := len(m.dead)
+	m.shorten()
+	slices.Reverse(m.dead[before:])
+}
+
+// publish is refused late: one message more than the limit is let in (contract 05 §6).
+func (m *quorumModel) publish(x modelMessage) bool {
+	if m.refuses() {
+		if !m.noticed && m.over(m.ready(), m.bytes()) {
+			m.noticed, m.blocked = true, true
+		}
+		if m.blocked {
+			return false
+		}
+	}
+	m.waiting = false
+	ttl := x.ttl
+	if m.rules.ttl >= 0 && (ttl < 0 || m.rules.ttl < ttl) {
+		ttl = m.rules.ttl
+	}
+	if ttl >= 0 {
+		x.expiry = time.Now().Add(time.Duration(ttl) * time.Millisecond)
+	}
+	m.put(x)
+	m.deliver(x.body) // before it can expire
+	m.shortenLast()
+	m.expire()
+	if !m.under() {
+		m.noticed = m.refuses()
+	}
+	m.notice()
+	return true
+}
+
+func (m *quorumModel) under() bool {
+	low := func(n, limit int) bool { return limit < 0 || n <= limit*4/5 }
+	return low(m.ready(), m.rules.maxLength) && low(m.bytes(), m.rules.maxBytes)
+}
+
+// notice is what the publisher hears of how full the queue is.
+func (m *quorumModel) notice() {
+	switch {
+	case !m.refuses() || m.under():
+		m.noticed, m.blocked = false, false
+	case m.over(m.ready(), m.bytes()):
+		m.blocked = m.noticed
+	}
+}
+
+// deliver hands out what is ready. fresh is a message that does not expire yet.
+func (m *quorumModel) deliver(fresh string) {
+	for m.expire(fresh); m.ready() > 0; m.expire(fresh) {
+		c := m.takeTurn()
+		switch {
+		case c == nil:
+			return
+		case c.gate && c.room == 0:
+			c.gated = true
+			continue
+		case c.gate:
+			c.room--
+		}
+		d := &modelDelivery{modelMessage: m.takeHead(), to: c}
+		c.expect = append(c.expect, d)
 		if !c.noAck {
 			c.held++
-			x.by, x.holder = c, c.in.id
-			m.held = append(m.held, x)
+			m.held = append(m.held, d)
 		}
 		m.turn = append(m.turn, c)
 	}
 }
 
-// settle settles what was taken out of held, of one consumer after the other.
-func (m *quorumModel) settle(o Outcome, xs []*quorumMessage) {
-	for i, x := range xs {
-		if i > 0 && x.holder != xs[i-1].holder {
-			m.deliver()
+// settle settles deliveries, of one consumer after the other.
+func (m *quorumModel) settle(ds []*modelDelivery, outcomes []Outcome) {
+	m.use()
+	m.waiting = false
+	for i, d := range ds {
+		if i > 0 && d.to != ds[i-1].to {
+			m.settled()
 		}
-		if c := x.by; c != nil {
-			c.held--
-			if slices.Contains(m.all, c) && !slices.Contains(m.turn, c) {
-				m.turn = append(m.turn, c)
-			}
+		m.held = slices.DeleteFunc(m.held, func(x *modelDelivery) bool { return x == d })
+		if d.to != nil {
+			d.to.held--
+			m.join(d.to)
 		}
-		x.by = nil
-		switch o {
+		switch o := outcomes[i]; o {
 		case Ack:
 		case Discard:
-			m.dead = append(m.dead, x.body+" rejected")
+			m.die(d.modelMessage, Rejected)
 		default:
-			m.comeBack(o, x)
+			m.comeBack(d.modelMessage, o)
 		}
 	}
-	m.deliver()
+	m.settled()
 }
 
-func (m *quorumModel) comeBack(o Outcome, x *quorumMessage) {
+func (m *quorumModel) comeBack(x modelMessage, o Outcome) {
 	x.count++
+	x.redelivered = true
 	switch {
-	case int64(x.count) > m.limit:
-		m.dead = append(m.dead, x.body+" delivery_limit")
+	case m.limited && x.count > m.limit:
+		m.die(x, LimitReached)
 	case o == Requeue && !m.limited:
 		m.put(x)
+		if m.bounded() && !m.refuses() { // each is a command of its own
+			m.deliver("")
+			m.shorten()
+		}
 	default:
 		m.returned = append(m.returned, x)
 	}
 }
 
+func (m *quorumModel) settled() {
+	m.deliver("")
+	m.shorten()
+	m.deliver("")
+	m.notice()
+}
+
+// consume takes anybody: that a consumer wants to be alone does not matter.
+func (m *quorumModel) consume(c *modelConsumer) bool {
+	if c.prefetch == 0 {
+		c.prefetch = defaultPrefetch
+	}
+	m.waiting = false
+	m.all = append(m.all, c)
+	m.join(c)
+	m.elect()
+	m.deliver("")
+	m.notice()
+	return true
+}
+
+// elect fills the place of the single active consumer with who has been there longest.
+func (m *quorumModel) elect() (changed bool) {
+	if !m.rules.single || m.active != nil || len(m.all) == 0 {
+		return false
+	}
+	m.active = m.all[0]
+	m.active.activated = true
+	return true
+}
+
+func (m *quorumModel) cancel(c *modelConsumer, channelEnded bool) {
+	m.use()
+	m.remove(c)
+	if len(m.all) == 0 {
+		m.used = time.Now()
+	}
+	if !m.elect() {
+		return
+	}
+	if m.waiting = channelEnded && c.held > 0; !m.waiting {
+		m.deliver("")
+		m.notice()
+	}
+}
+
+func (m *quorumModel) get(noAck bool) (d *modelDelivery, remaining int) {
+	m.used = time.Now()
+	if m.ready() == 0 {
+		return nil, 0
+	}
+	d = &modelDelivery{modelMessage: m.takeHead()}
+	remaining = m.ready() // with those that have expired, if it is to be acknowledged
+	m.expire()
+	if noAck {
+		remaining = m.ready()
+	} else {
+		m.held = append(m.held, d)
+	}
+	m.notice()
+	return d, remaining
+}
+
+func (m *quorumModel) resume(c *modelConsumer, room int) {
+	m.waiting = false
+	if c.gate {
+		c.room += room
+	}
+	if c.gated {
+		c.gated = false
+		m.join(c)
+	}
+	m.deliver("")
+	m.notice()
+}
+
+func (m *quorumModel) purge() int {
+	n := m.ready()
+	m.returned, m.fresh = nil, nil
+	m.notice()
+	return n
+}
+
+// declared is no use of the queue.
+func (m *quorumModel) declared() {}
+
+// obey obeys a policy: a lower limit drops at once what is too much, and the time that
+// the queue may be unused begins anew (contract 08 §5).
+func (m *quorumModel) obey(arguments, policy message.Table) {
+	m.setRules(arguments, policy)
+	m.used = time.Now()
+	m.shortenLast()
+	m.deliver("")
+	m.notice()
+}
+
+// consumers is how many there are, with those who are gone and hold something, be it
+// from a basic.get.
+func (m *quorumModel) consumers() int {
+	n, seen := len(m.all), slices.Clone(m.all)
+	for _, d := range m.held {
+		if d.to != nil && slices.Contains(seen, d.to) {
+			continue
+		}
+		n++
+		if d.to != nil {
+			seen = append(seen, d.to)
+		}
+	}
+	return n
+}
+
+// use notes that somebody uses the queue.
+func (m *quorumModel) use() {
+	if m.consumers() > 0 {
+		m.used = time.Now()
+	}
+}
+
+func (m *quorumModel) tick() {
+	if m.rules.expires >= 0 && m.consumers() == 0 {
+		idle := time.Duration(m.rules.expires) * time.Millisecond
+		m.gone = !time.Now().Before(m.used.Add(idle))
+	}
+	if !m.gone {
+		m.expire()
+		m.deliver("")
+		m.notice()
+	}
+}
+
+// setTimer has nothing to do: the head goes when its time has come.
+func (m *quorumModel) setTimer() {}
+
 // restart gives back what is held; the order is that of the store.
 func (m *quorumModel) restart() {
-	m.fresh = slices.Concat(m.fresh, m.returned)
-	m.returned = nil
-	for _, x := range m.held {
-		x.count++
-		x.by = nil
-		m.fresh = append(m.fresh, x)
+	all := slices.Concat(m.returned, m.fresh)
+	for _, d := range m.held {
+		d.redelivered = true
+		d.count++
+		all = append(all, d.modelMessage)
 	}
-	m.held, m.turn, m.all = nil, nil, nil
-	slices.SortFunc(m.fresh, func(a, b *quorumMessage) int { return a.position - b.position })
-	m.fresh = slices.DeleteFunc(m.fresh, func(x *quorumMessage) bool {
-		if int64(x.count) > m.limit {
-			m.dead = append(m.dead, x.body+" delivery_limit")
-			return true
-		}
-		return false
-	})
-}
-
-// quorumRun is the model next to the real thing, whose store answers at the end of
-// each step.
-type quorumRun struct {
-	*rig
-	t         *testing.T
-	rnd       *rand.Rand
-	m         quorumModel
-	log       *fakeLog // nil without a store
-	bounds    Bounds
-	arguments message.Table
-	dead      *deadOnes
-	got       map[string]uint64 // ids of what was delivered, by body
-	next      int
-}
-
-func TestRandomHistoriesOfQuorumQueuesAgreeWithTheModel(t *testing.T) {
-	t.Parallel()
-	for seed := range uint64(120) {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			t.Parallel()
-			run := &quorumRun{t: t, rnd: rand.New(rand.NewPCG(seed, 61)), dead: &deadOnes{}, got: map[string]uint64{}}
-			run.arguments = message.Table{{Name: argDeadLetterExchange, Value: "d"}}
-			run.m.limit = noLimit
-			if seed%2 == 1 {
-				run.m.limit, run.m.limited = int64(1+seed%5), true
-				run.arguments = append(run.arguments, message.Field{Name: argDeliveryLimit, Value: run.m.limit})
-			}
-			if seed%3 > 0 {
-				run.log = newFakeLog()
-			}
-			if seed%3 == 2 { // nearly everything goes through the store
-				run.bounds = Bounds{Messages: 1 + int(seed)%4}
-			}
-			run.begin()
-			for step := range 400 {
-				run.step()
-				run.compare(step)
-			}
-			run.finish()
-		})
-	}
-}
-
-func (run *quorumRun) begin() {
-	run.rig = newRig(run.t, Quorum(), func(s *Spec, env *HostEnv) {
-		inline(s, env)
-		s.Durable, s.Arguments = true, run.arguments
-		env.DeadLetter = run.dead.take
-		env.Memory = run.bounds
-		if run.log != nil {
-			run.log.with(s, env)
-		}
-	})
-	run.answer()
-}
-
-// answer has the store answer everything.
-func (run *quorumRun) answer() {
-	if run.log != nil {
-		run.log.settleAll(run.rnd)
-	}
-}
-
-func (run *quorumRun) step() {
-	rnd, m := run.rnd, &run.m
-	switch n := rnd.IntN(100); {
-	case n < 35:
-		b := NewBatch()
-		for range 1 + rnd.IntN(6) {
-			run.next++
-			body := fmt.Sprintf("%06d", run.next)
-			b.Publish(run.publish(body, rnd.IntN(2) == 0))
-			m.put(&quorumMessage{body: body})
-			m.deliver()
-		}
-		run.h.Post(b)
-	case n < 70:
-		run.settleSome()
-	case n < 76 && len(m.all) < 4:
-		c := &quorumConsumer{in: &inbox{t: run.t}, prefetch: 1 + rnd.IntN(5), noAck: rnd.IntN(6) == 0}
-		c.in.onDeliver = run.note
-		spec := Consumer{Tag: fmt.Sprint("c", run.next, "-", rnd.Int()), Prefetch: c.prefetch, NoAck: c.noAck, Exclusive: rnd.IntN(3) == 0}
-		require.NoError(run.t, run.h.Consume(spec, c.in, c.in.attach, func() {}))
-		m.all, m.turn = append(m.all, c), append(m.turn, c)
-		m.deliver()
-	case n < 82 && len(m.all) > 0:
-		run.endConsumer(rnd.IntN(2) == 0)
-	case n < 92:
-		run.getOne(rnd.IntN(3) == 0)
-	case n < 93:
-		got, err := run.h.Purge()
-		require.NoError(run.t, err)
-		require.Equal(run.t, m.ready(), got)
-		m.returned, m.fresh = nil, nil
-	case n < 97 && run.log != nil:
-		run.answer()
-		run.log = run.log.crash()
-		m.restart()
-		run.begin()
-	}
-	run.answer()
-}
-
-// note checks the header of what a consumer gets.
-func (run *quorumRun) note(ds []Delivery) {
-	for i := range ds {
-		d := &ds[i]
-		require.Equal(run.t, d.Count > 0, d.Redelivered)
-		requireCount(run.t, d.Msg, d.Count, d.Count > 0)
-		run.got[string(d.Msg.Body())] = d.ID
-	}
-}
-
-func requireCount(t *testing.T, m *message.Message, count uint32, shown bool) {
-	props, err := m.Properties()
-	require.NoError(t, err)
-	n, ok := props.Headers.Get("x-delivery-count")
-	require.Equal(t, shown, ok)
-	if ok {
-		require.Equal(t, int64(count), n)
-	}
-}
-
-func (run *quorumRun) settleSome() {
-	m := &run.m
-	if len(m.held) == 0 {
-		return
-	}
-	run.rnd.Shuffle(len(m.held), func(i, j int) { m.held[i], m.held[j] = m.held[j], m.held[i] })
-	n := 1 + run.rnd.IntN(len(m.held))
-	if run.log != nil {
-		// What has to be loaded is not delivered before the next consumer's comes back.
-		other := slices.IndexFunc(m.held[:n], func(x *quorumMessage) bool { return x.holder != m.held[0].holder })
-		if other > 0 {
-			n = other
+	slices.SortFunc(all, func(a, b modelMessage) int { return a.position - b.position })
+	*m = quorumModel{modelState: m.anew(), limit: m.limit, limited: m.limited, position: m.position}
+	for _, x := range all {
+		switch {
+		case !m.durable:
+		case m.limited && x.count > m.limit:
+			m.die(x, LimitReached)
+		default:
+			m.fresh = append(m.fresh, x)
 		}
 	}
-	some := slices.Clone(m.held[:n])
-	m.held = slices.Clone(m.held[n:])
-	o := []Outcome{Ack, Requeue, Requeue, Discard, Return}[run.rnd.IntN(5)]
-	b := NewBatch()
-	for _, x := range some {
-		b.Settle(Settle{ID: run.got[x.body], Consumer: x.holder, Outcome: o})
-	}
-	m.settle(o, some)
-	run.h.Post(b)
+	m.begin()
 }
 
-// endConsumer cancels a consumer, which keeps what it holds or goes with its channel.
-func (run *quorumRun) endConsumer(channel bool) {
-	m := &run.m
-	c := m.all[run.rnd.IntN(len(m.all))]
-	is := func(x *quorumConsumer) bool { return x == c }
-	m.all, m.turn = slices.DeleteFunc(m.all, is), slices.DeleteFunc(m.turn, is)
-	if !channel {
-		run.h.Cancel(c.in.id)
-		return
+func (m *quorumModel) stat() Stat {
+	s := Stat{Ready: m.ready(), Unacked: len(m.held), ReadyBytes: int64(m.bytes()), Consumers: m.consumers()}
+	if m.rules.single && len(m.all) > 1 {
+		s.Waiting = len(m.all) - 1
 	}
-	run.h.CancelEnded(c.in.id)
-	b := NewBatch()
-	var its []*quorumMessage
-	m.held = slices.DeleteFunc(m.held, func(x *quorumMessage) bool {
-		if x.by == c {
-			its = append(its, x)
-			b.Settle(Settle{ID: run.got[x.body], Consumer: x.holder, Outcome: Return})
-		}
-		return x.by == c
-	})
-	m.settle(Return, its)
-	run.h.Post(b)
-}
-
-func (run *quorumRun) getOne(noAck bool) {
-	m := &run.m
-	var reply GetReply
-	b := NewBatch()
-	done := make(chan struct{})
-	b.control(run.h.getter(noAck, func(g GetReply) { reply = g }, done))
-	run.h.Post(b)
-	run.answer()
-	<-done
-	if m.ready() == 0 {
-		require.Nil(run.t, reply.Msg)
-		return
-	}
-	x := m.take()
-	require.NotNil(run.t, reply.Msg)
-	require.Equal(run.t, x.body, string(reply.Msg.Body()))
-	require.Equal(run.t, m.ready(), reply.Remaining)
-	require.Equal(run.t, x.count, reply.Count)
-	requireCount(run.t, reply.Msg, x.count, true)
-	reply.Msg.Release()
-	run.got[x.body] = reply.ID
-	if !noAck {
-		x.by, x.holder = nil, 0
-		m.held = append(m.held, x)
-	}
-}
-
-func (run *quorumRun) compare(step int) {
-	m := &run.m
-	require.ElementsMatch(run.t, m.dead, run.dead.died, "step %d", step)
-	m.dead, run.dead.died = nil, nil
-	for _, c := range m.all {
-		var want []string
-		for _, x := range c.expect {
-			want = append(want, x.body)
-		}
-		c.expect = nil
-		require.Equal(run.t, want, bodiesOf(c.in.take()), "step %d", step)
-	}
-	s := run.stat()
-	s.Consumers = 0
-	require.Equal(run.t, Stat{Ready: m.ready(), Unacked: len(m.held), ReadyBytes: 6 * int64(m.ready())}, s, "step %d", step)
-	if run.log != nil {
-		require.Len(run.t, run.log.left(), m.ready()+len(m.held), "step %d", step)
-		run.h.do(func() { checkMemory(run.t, run.h) })
-	}
-	require.True(run.t, run.answers.confirmedAll(run.seq), "step %d", step)
-}
-
-func (run *quorumRun) finish() {
-	require.NoError(run.t, run.h.Delete(false, false, nil))
-	run.balance()
+	return s
 }

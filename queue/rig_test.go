@@ -185,6 +185,7 @@ type received struct {
 	id          uint64
 	consumer    message.ConsumerID
 	redelivered bool
+	count       uint32 // of a queue that counts
 }
 
 // inbox is a Sink that records.
@@ -218,7 +219,7 @@ func (in *inbox) Deliver(ds []Delivery) {
 		if in.cancelled > 0 {
 			in.t.Errorf("consumer %d was given a delivery after its end", in.id)
 		}
-		in.got = append(in.got, received{string(d.Msg.Body()), d.ID, d.Consumer, d.Redelivered})
+		in.got = append(in.got, received{string(d.Msg.Body()), d.ID, d.Consumer, d.Redelivered, d.Count})
 		d.Msg.Release()
 	}
 }
