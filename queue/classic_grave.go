@@ -13,8 +13,8 @@ import (
 // one whose body only the store has waits until it is loaded, with those after it.
 type grave struct {
 	waiting fifo[corpse]
-	// returning is how many of waiting are no dead: see move.
-	returning int
+	// returning is how much of waiting is no dead: see move.
+	returning amount
 	// handed is what was handed over in this call of the queue. Once that is much,
 	// full says that nothing more expires before it has been taken, so that a queue
 	// of millions does not turn up in memory at once. What consumers reject and
@@ -41,6 +41,7 @@ type corpse struct {
 	// returns says that it is alive and on its way to the end of the queue, with what
 	// is known of it.
 	returns bool
+	size    int
 	count   uint32
 	expiry  int64
 }
@@ -170,7 +171,7 @@ func (q *classic) exhume(out *Actions) {
 		c := g.waiting.pop()
 		s := q.at(c.seq)
 		if c.returns {
-			q.grave.returning--
+			q.grave.returning.add(-1, c.size)
 		}
 		switch {
 		case !c.lost && c.returns:

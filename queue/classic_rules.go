@@ -271,10 +271,13 @@ func (q *classic) dropReturned(out *Actions) {
 	q.shorten(out)
 }
 
-// owes reports whether somebody gets the first ready message as soon as it is loaded.
+// owes reports whether somebody gets a message as soon as one is loaded.
 func (q *classic) owes() bool {
-	if q.ready == 0 || len(q.gets) == 0 && q.consumers.front() == nil {
+	if q.ready+q.grave.returning.messages == 0 || len(q.gets) == 0 && q.consumers.front() == nil {
 		return false
+	}
+	if q.ready == 0 {
+		return true
 	}
 	_, s := q.head()
 	return s.msg() == nil

@@ -76,8 +76,27 @@ func (q *quorum) Enqueue(in []Publish, out *Actions) {
 
 func (q *quorum) Settle(in []Settle, out *Actions) {
 	q.inUse()
-	q.classic.Settle(in, out)
+	for len(in) > 0 {
+		n := len(in)
+		if q.rules.refuses {
+			n = command(in)
+		}
+		q.classic.Settle(in[:n], out)
+		q.heed()
+		in = in[n:]
+	}
 	q.finish(out)
+}
+
+// command is how many of settlements are one command in RabbitMQ, which looks after each
+// how full the queue is: those of one consumer, or of a transaction.
+func command(in []Settle) int {
+	for i := 1; i < len(in); i++ {
+		if in[i].Consumer != in[i-1].Consumer && in[i].Atom == nil {
+			return i
+		}
+	}
+	return len(in)
 }
 
 // Consume adds a consumer. RabbitMQ 3.10 does not look whether it wants to be alone.
@@ -157,7 +176,8 @@ func (q *quorum) Delete(ifUnused, ifEmpty bool, out *Actions) (int, error) {
 // those who wait behind a single active consumer.
 func (q *quorum) Stat() Stat {
 	s := q.classic.Stat()
-	s.Ready += q.grave.returning
+	s.Ready += q.grave.returning.messages
+	s.ReadyBytes += q.grave.returning.octets
 	s.Consumers = q.consumers.counted()
 	if n := len(q.consumers.byID); q.consumers.single && n > 1 {
 		s.Waiting = n - 1
@@ -175,9 +195,7 @@ func (q *quorum) inUse() {
 // finish ends a call of the queue.
 func (q *quorum) finish(out *Actions) {
 	q.sendLetters(out)
-	if q.rules.refuses && !(q.over() && q.owes()) { // what is owed will not be too much
-		q.notice()
-	}
+	q.heed()
 	q.show(out)
 }
 
@@ -241,6 +259,14 @@ func (q *quorum) notice() {
 	}
 }
 
+// heed is notice at the end of what RabbitMQ does at once. What somebody gets as soon as
+// it is loaded is not too much.
+func (q *quorum) heed() {
+	if q.rules.refuses && !(q.over() && q.owes()) {
+		q.notice()
+	}
+}
+
 // over reports whether the queue is over its limit.
 func (q *quorum) over() bool {
 	n, octets := q.fill()
@@ -254,9 +280,11 @@ func (q *quorum) under() bool {
 	return low(n, q.rules.maxLength) && low(octets, q.rules.maxBytes)
 }
 
-// fill is what counts for the limits: what is ready, and dead letters that stay.
+// fill is what counts for the limits: what is ready or will be when it is loaded, and
+// dead letters that stay.
 func (q *quorum) fill() (n, octets int64) {
-	return int64(q.ready + q.letters.kept.messages), q.bytes + q.letters.kept.octets
+	kept, returning := q.letters.kept, q.grave.returning
+	return int64(q.ready + kept.messages + returning.messages), q.bytes + kept.octets + returning.octets
 }
 
 // withCount gives a message as a consumer is to see it: with a header that says how

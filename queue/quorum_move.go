@@ -11,7 +11,7 @@ import (
 // that, so that one which nobody can deal with does not hold up the others. A body
 // that only the store has is loaded first, and what is moved later waits behind it.
 func (q *classic) move(seq uint64, s slot, atom *store.Atom, out *Actions) {
-	c := corpse{seq: seq, atom: atom, returns: true, count: s.count(), expiry: s.expiry()}
+	c := corpse{seq: seq, atom: atom, returns: true, size: s.size(), count: s.count(), expiry: s.expiry()}
 	c.msg = q.retire(seq, s)
 	if c.msg != nil && q.grave.waiting.len() == 0 {
 		q.reenter(c, s, out)
@@ -24,7 +24,7 @@ func (q *classic) move(seq uint64, s slot, atom *store.Atom, out *Actions) {
 		q.bury(seq, s)
 	}
 	q.grave.waiting.push(c)
-	q.grave.returning++
+	q.grave.returning.add(1, c.size)
 }
 
 // reenter gives a message that was retired its new place. s is gone if nothing has to
@@ -59,7 +59,7 @@ func (q *classic) reenter(c corpse, s slot, out *Actions) {
 // dropReturning drops what is on its way to the end of the queue, which counts as
 // ready, and gives its number.
 func (q *classic) dropReturning(out *Actions) int {
-	n := q.grave.returning
+	n := q.grave.returning.messages
 	if n == 0 {
 		return 0
 	}
@@ -82,6 +82,6 @@ func (q *classic) dropReturning(out *Actions) int {
 		}
 		return true
 	}), 0
-	q.grave.returning = 0
+	q.grave.returning = amount{}
 	return n
 }

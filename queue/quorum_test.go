@@ -299,6 +299,49 @@ func TestAFullQuorumQueueDoesNotRefuseForWhatIsLoadedForAConsumer(t *testing.T) 
 	r.deleteAndBalance()
 }
 
+// What a client requeues was there all the time, though it has to be loaded.
+func TestAFullQuorumQueueRefusesWhileItLoadsWhatIsRequeued(t *testing.T) {
+	t.Parallel()
+	rnd := rand.New(rand.NewPCG(1, 1))
+	log := newFakeLog()
+	r := newQuorum(t, log, args("x-max-length", int32(5), "x-overflow", "reject-publish"), func(_ *Spec, env *HostEnv) {
+		env.Memory = Bounds{Messages: 1}
+	})
+	in := r.consume(Consumer{Prefetch: 1})
+	r.post(bodies1to(7)...)
+	log.settleAll(rnd)
+	got, _ := r.getLate(log, rnd)
+	require.Equal(t, "2", got.body)
+	r.settle(Requeue, in.want("1")...)
+	require.Equal(t, Stat{Ready: 5, Unacked: 2, ReadyBytes: 5, Consumers: 2}, r.stat())
+	log.settleAll(rnd)
+	in.want("3")
+	r.post("8")
+	log.settleAll(rnd)
+	r.answers.want(seqs(1, 7), []uint64{8})
+	r.deleteAndBalance()
+}
+
+// RabbitMQ looks how full the queue is after what each consumer settled.
+func TestAFullQuorumQueueTakesMoreBetweenWhatTwoConsumersSettle(t *testing.T) {
+	t.Parallel()
+	r := newQuorum(t, nil, args("x-max-length", int32(5), "x-overflow", "reject-publish"), nil)
+	in := r.consume(Consumer{Prefetch: 1})
+	r.post(bodies1to(7)...)
+	got, _ := r.get(false)
+	require.Equal(t, "2", got.body)
+	held := in.want("1")
+	b := NewBatch()
+	b.Settle(Settle{ID: held[0].id, Consumer: held[0].consumer, Outcome: Ack})
+	b.Settle(Settle{ID: got.id, Outcome: Requeue})
+	r.h.Post(b)
+	require.Equal(t, 5, r.stat().Ready)
+	r.post("8")
+	r.post("9")
+	r.answers.want(seqs(1, 8), []uint64{9})
+	r.deleteAndBalance()
+}
+
 func TestAQuorumQueueRemembersNoMorePublishersThanItNeeds(t *testing.T) {
 	t.Parallel()
 	r := newQuorum(t, nil, args("x-max-length", int32(5), "x-overflow", "reject-publish"), nil)
