@@ -42,20 +42,6 @@ func TestRandomHistoriesAgreeWithTheModel(t *testing.T) {
 	}
 }
 
-// The same of a quorum queue.
-func TestRandomHistoriesOfQuorumQueuesAgreeWithTheModel(t *testing.T) {
-	t.Parallel()
-	const together = 10
-	for first := *historySeed; first < *historySeed+uint64(*histories); first += together {
-		t.Run(fmt.Sprint("seeds from ", first), func(t *testing.T) {
-			t.Parallel()
-			for seed := range uint64(together) {
-				agrees(t, Quorum(), randomHistory(first+seed, *historySize, quorumWorld))
-			}
-		})
-	}
-}
-
 // agrees plays a history and, if that fails, the smallest one it can find that does.
 func agrees(t *testing.T, typ Type, h history) {
 	t.Helper()
@@ -332,8 +318,6 @@ func (g *game) settleSome(s step) (note string) {
 	return note
 }
 
-func (g *game) quorum() bool { return g.typ.Name() == "quorum" }
-
 // sameConsumer gives the first deliveries, as far as they were to the same consumer.
 func sameConsumer(ds []*modelDelivery) []*modelDelivery {
 	other := slices.IndexFunc(ds, func(d *modelDelivery) bool { return d.to != ds[0].to })
@@ -390,25 +374,6 @@ func (g *game) cancelOne(s step) string {
 	g.model.cancel(c, false)
 	g.h.Cancel(g.sinks[c].id)
 	return fmt.Sprint("cancel consumer ", c.name)
-}
-
-// endChannel ends a consumer together with its channel, which returns what it holds.
-func (g *game) endChannel(c *modelConsumer) {
-	g.model.cancel(c, true)
-	g.h.CancelEnded(g.sinks[c].id)
-	b := NewBatch()
-	var its []*modelDelivery
-	var outcomes []Outcome
-	for _, d := range g.model.state().held {
-		if d.to == c {
-			its, outcomes = append(its, d), append(outcomes, Return)
-			b.Settle(Settle{ID: d.id, Consumer: g.sinks[c].id, Outcome: Return})
-		}
-	}
-	if len(its) > 0 {
-		g.model.settle(its, outcomes)
-		g.h.Post(b)
-	}
 }
 
 func (g *game) getOne(noAck bool) string {
@@ -566,17 +531,6 @@ func (g *game) adoptTimer(woken int64) {
 	m.wake = time.Time{}
 	if woken != 0 {
 		m.wake = time.UnixMilli(woken)
-	}
-}
-
-// showsCount checks the header that says how often a message came back.
-func (g *game) showsCount(m *message.Message, count uint32, shown bool) {
-	props, err := m.Properties()
-	require.NoError(g.t, err)
-	n, ok := props.Headers.Get("x-delivery-count")
-	g.same(shown, ok, "there is an x-delivery-count")
-	if ok {
-		g.same(int64(count), n, "x-delivery-count")
 	}
 }
 

@@ -44,7 +44,7 @@ type queueModel interface {
 // modelState is what the models of all types have.
 type modelState struct {
 	rules modelRules
-	// durable says that messages survive a restart.
+	// durable says that messages survive a restart, of a classic queue the persistent ones.
 	durable, autoDelete bool
 
 	held []*modelDelivery
