@@ -304,21 +304,21 @@ func TestAFullQuorumQueueRefusesWhileItLoadsWhatIsRequeued(t *testing.T) {
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(1, 1))
 	log := newFakeLog()
-	r := newQuorum(t, log, args("x-max-length", int32(5), "x-overflow", "reject-publish"), func(_ *Spec, env *HostEnv) {
+	r := newQuorum(t, log, args("x-max-length", int32(10), "x-overflow", "reject-publish"), func(_ *Spec, env *HostEnv) {
 		env.Memory = Bounds{Messages: 1}
 	})
-	in := r.consume(Consumer{Prefetch: 1})
-	r.post(bodies1to(7)...)
+	r.post(bodies1to(11)...)
 	log.settleAll(rnd)
-	got, _ := r.getLate(log, rnd)
-	require.Equal(t, "2", got.body)
-	r.settle(Requeue, in.want("1")...)
-	require.Equal(t, Stat{Ready: 5, Unacked: 2, ReadyBytes: 5, Consumers: 2}, r.stat())
+	in := r.consume(Consumer{Prefetch: 2})
+	log.settleAll(rnd)
+	held := in.want("1", "2")
+	r.settle(Requeue, held[1])
+	require.Equal(t, Stat{Ready: 9, Unacked: 2, ReadyBytes: 11, Consumers: 1}, r.stat())
 	log.settleAll(rnd)
 	in.want("3")
-	r.post("8")
+	r.post("12")
 	log.settleAll(rnd)
-	r.answers.want(seqs(1, 7), []uint64{8})
+	r.answers.want(seqs(1, 11), []uint64{12})
 	r.deleteAndBalance()
 }
 
