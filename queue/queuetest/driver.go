@@ -30,7 +30,7 @@ type driver struct {
 	consumers map[message.ConsumerID]*consumer
 	lastID    message.ConsumerID
 	gets      queue.GetRef
-	got       map[queue.GetRef]queue.GetReply
+	got       map[queue.GetRef]reply
 	gone      bool
 	deleted   bool
 	// watch is told of every delivery and every message got, in order.
@@ -120,7 +120,7 @@ func open(t *testing.T, typ queue.Type, l *log, change func(*queue.Spec)) *drive
 	d := &driver{t: t, q: q, caps: caps, log: l,
 		answers:   map[uint64]bool{},
 		consumers: map[message.ConsumerID]*consumer{},
-		got:       map[queue.GetRef]queue.GetReply{},
+		got:       map[queue.GetRef]reply{},
 	}
 	_, d.priorities = spec.Arguments.Get(argMaxPriority)
 	t.Cleanup(d.finish)
@@ -248,8 +248,15 @@ func (d *driver) ask(noAck bool) queue.GetRef {
 	return d.gets
 }
 
+// reply is a GetReply and the body of its message, which may be one of its own and
+// gone when the reply is looked at.
+type reply struct {
+	queue.GetReply
+	body string
+}
+
 // get asks for one message that is in memory, or for none.
-func (d *driver) get(noAck bool) queue.GetReply {
+func (d *driver) get(noAck bool) reply {
 	d.t.Helper()
 	ref := d.ask(noAck)
 	r, ok := d.got[ref]
@@ -265,12 +272,9 @@ func (d *driver) wantGet(body string, remaining int) delivery {
 	return d.checkGot(d.get(false), body, remaining)
 }
 
-func (d *driver) checkGot(r queue.GetReply, body string, remaining int) delivery {
+func (d *driver) checkGot(r reply, body string, remaining int) delivery {
 	d.t.Helper()
-	got := delivery{id: r.ID, redelivered: r.Redelivered}
-	if r.Msg != nil {
-		got.body = string(r.Msg.Body())
-	}
+	got := delivery{id: r.ID, redelivered: r.Redelivered, body: r.body}
 	if got.body != body || r.Remaining != remaining || r.Err != nil {
 		d.t.Fatalf("got %q with %d left (%v), want %q with %d left", got.body, r.Remaining, r.Err, body, remaining)
 	}
@@ -342,14 +346,18 @@ func (d *driver) takeReply(r queue.GetReply) {
 	if _, ok := d.got[r.Ref]; ok || r.Ref == 0 || r.Ref > d.gets {
 		d.t.Fatalf("an answer to get %d, which was answered or never asked", r.Ref)
 	}
-	d.got[r.Ref] = r
+	kept := reply{GetReply: r}
+	if r.Msg != nil {
+		kept.body = string(r.Msg.Body())
+	}
+	d.got[r.Ref] = kept
 	if r.Msg == nil {
 		return
 	}
 	if d.watch != nil {
 		d.watch(nil, delivery{id: r.ID, body: string(r.Msg.Body()), redelivered: r.Redelivered})
 	}
-	r.Msg.Release() // the driver's own reference keeps the body readable
+	r.Msg.Release()
 }
 
 func (d *driver) takeDelivery(x queue.Delivery) {
