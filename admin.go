@@ -1,6 +1,7 @@
 package warren
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -97,7 +98,7 @@ func (b *Broker) DeleteVHost(name string) error {
 	if v == nil {
 		return fmt.Errorf("delete vhost '%s': %w", name, ErrNoVHost)
 	}
-	b.auth.DeleteVHost(name)
+	unsettled := b.auth.DeleteVHost(name)
 	v.delete()
 	b.mu.Lock()
 	b.keep(func() msgstore.Definition { return undefine(vhostRecord{Name: name}) })
@@ -105,7 +106,7 @@ func (b *Broker) DeleteVHost(name string) error {
 	b.emit(func() Event { return VHostDeleted{name} })
 	b.mu.Unlock()
 	b.closeConns(fmt.Sprintf("vhost '%s' is deleted", name), func(l *link) bool { return l.v == v })
-	return b.settled()
+	return cmp.Or(b.settled(), unsettled)
 }
 
 // VHosts gives the names of the virtual hosts in alphabetical order.

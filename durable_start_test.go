@@ -48,9 +48,9 @@ func (q fragileQueue) Enqueue(in []queue.Publish, out *queue.Actions) {
 	q.Queue.Enqueue(in, out)
 }
 
-// A restart brings a queue back that failed. One that takes its name before that
-// has nothing of it, also after a restart, and the log says so.
-func TestAQueueThatIsDeclaredAnewAfterAFailureIsANewOne(t *testing.T) {
+// A restart brings a queue back that failed, unless somebody deletes it before that. One
+// that takes its name has nothing of it, also after a restart, and the log says so.
+func TestAQueueThatFailedComesBackUnlessItIsDeletedOrDeclaredAnew(t *testing.T) {
 	t.Parallel()
 	var log journal
 	o := warren.Options{QueueTypes: []queue.Type{fragile{queue.Classic()}}, Logger: slog.New(slog.NewTextHandler(&log, nil))}
@@ -62,7 +62,7 @@ func TestAQueueThatIsDeclaredAnewAfterAFailureIsANewOne(t *testing.T) {
 		require.NoError(t, err)
 	}
 	ch := native(t, b)
-	for _, q := range []string{"a", "b"} {
+	for _, q := range []string{"a", "b", "c"} {
 		declare(b, q)
 		require.NoError(t, ch.BindQueue(ctx, q, "amq.direct", "k"))
 		for _, body := range []string{"1", "2"} {
@@ -74,6 +74,8 @@ func TestAQueueThatIsDeclaredAnewAfterAFailureIsANewOne(t *testing.T) {
 	declare(b, "a")
 	require.Contains(t, log.String(), `"a queue that failed is declared anew: what the store has of it is deleted" vhost=/ queue=a`)
 	require.NoError(t, ch.PublishConfirmed(ctx, "", "a", persistent("3")))
+	_, err := ch.DeleteQueue(ctx, "c")
+	require.NoError(t, err)
 	require.NoError(t, b.Close())
 	for range 2 {
 		b, _ = brokerOn(t, d, o)

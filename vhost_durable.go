@@ -69,16 +69,23 @@ func (v *vhost) keepLost(d *exchange.Destination, log uint64) {
 	v.lost[d.Name] = lost
 }
 
-// dropLost deletes what the store has of a queue that failed, as another one takes its
-// name, and reports whether there was one. v.mu is held.
-func (v *vhost) dropLost(name string) bool {
+// dropLost deletes what the store has of a queue that failed, together with the given
+// changes, and reports whether there was one. v.mu is held.
+func (v *vhost) dropLost(name string, with ...msgstore.Definition) bool {
 	lost, ok := v.lost[name]
 	if ok {
 		delete(v.lost, name)
-		v.b.defs.commit(lost.bindings...)
+		v.b.defs.commit(append(with, lost.bindings...)...)
 		v.b.ms.Log(lost.log).Drop()
 	}
 	return ok
+}
+
+// DeleteLost implements channel.VHost.
+func (v *vhost) DeleteLost(name string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.dropLost(name, undefine(queueRecord{vhost: v.id, Spec: queue.Spec{Name: name}}))
 }
 
 // Settle implements channel.VHost.

@@ -41,8 +41,8 @@ func (r *Registry) changed(c Change) {
 }
 
 // commit ends a change: it tells that all of it was told, unlocks mu, and waits
-// until it is settled. A failure to do so is put into err, unless it is nil or
-// says something else already.
+// until it is settled. A failure to do so is put into err, unless that says something
+// else already.
 func (r *Registry) commit(err *error) {
 	if r.onDone != nil {
 		r.onDone()
@@ -51,7 +51,7 @@ func (r *Registry) commit(err *error) {
 	if r.settled == nil {
 		return
 	}
-	if unsettled := r.settled(); err != nil && *err == nil {
+	if unsettled := r.settled(); *err == nil {
 		*err = unsettled
 	}
 }

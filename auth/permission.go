@@ -234,11 +234,13 @@ func (r *Registry) ListTopicPermissions() []TopicPermission {
 	return list
 }
 
-// DeleteVHost forgets the permissions of everybody in a virtual host.
-func (r *Registry) DeleteVHost(vhost string) {
+// DeleteVHost forgets the permissions of everybody in a virtual host. The error is that
+// of a change that is in force but not durable.
+func (r *Registry) DeleteVHost(vhost string) (err error) {
 	r.mu.Lock()
-	defer r.commit(nil)
+	defer r.commit(&err)
 	r.clear(func(p place) bool { return p.vhost == vhost })
+	return nil
 }
 
 // clear forgets the permissions in some places. The caller holds mu.

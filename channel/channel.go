@@ -35,6 +35,9 @@ type VHost interface {
 	// before is durable, as far as it is to be, or with the error for which it is not:
 	// at once, or from another goroutine. No lock may be held.
 	Settle(then func(error))
+	// DeleteLost deletes what is stored of a queue that failed and is not there any
+	// more; without it a restart would bring the queue back.
+	DeleteLost(queue string)
 	// Replies are its channels that take direct replies; always the same.
 	Replies() *Replies
 	// Watcher hears of the channels in it; nil if nobody does.

@@ -338,8 +338,9 @@ func (ch *Channel) deleteHost(h *queue.Host, ifUnused, ifEmpty bool, ok func(int
 }
 
 // deletedBefore answers the delete of a queue that is not there. Its deletion by
-// somebody else may be under way.
+// somebody else may be under way, or it failed.
 func (ch *Channel) deletedBefore(name string, ok func(int)) error {
+	ch.VHost.DeleteLost(name)
 	if err := ch.lasting(nil, ch.queueResource(name)); err != nil {
 		return err
 	}

@@ -146,6 +146,7 @@ func (v *vhost) QueueTypes() *queue.Types      { return v.types }
 
 func (v *vhost) Watcher() channel.Watcher { return v.watcher }
 func (v *vhost) Settle(then func(error))  { then(nil) }
+func (v *vhost) DeleteLost(string)        {}
 
 func (v *vhost) Replies() *channel.Replies { return &v.replies }
 

@@ -123,6 +123,7 @@ func (v *fakeVHost) QueueTypes() *queue.Types      { return v.types }
 func (v *fakeVHost) CheckQueueLimit(string) error  { return nil }
 func (v *fakeVHost) Watcher() channel.Watcher      { return nil }
 func (v *fakeVHost) Settle(then func(error))       { then(nil) }
+func (v *fakeVHost) DeleteLost(string)             {}
 func (v *fakeVHost) Replies() *channel.Replies     { return &v.replies }
 
 func (v *fakeVHost) destination(name string) *exchange.Destination {

@@ -54,6 +54,7 @@ func (v *vhost) QueueTypes() *queue.Types      { return v.types }
 func (v *vhost) CheckQueueLimit(string) error  { return nil }
 func (v *vhost) Watcher() channel.Watcher      { return nil }
 func (v *vhost) Settle(then func(error))       { then(nil) }
+func (v *vhost) DeleteLost(string)             {}
 func (v *vhost) Replies() *channel.Replies     { return &v.replies }
 
 func (v *vhost) Queue(name string) (*queue.Host, bool) {
