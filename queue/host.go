@@ -141,7 +141,11 @@ type Host struct {
 	inAtoms   *fifo[*atomSubmit] // those that may not be answered
 	counters  Counters
 	wake      *time.Timer
-	ended     bool
+	// waiting is how many octets of bodies wait for consumers at the most: those that
+	// did when noteLag asked, and what was published since. What comes back does not
+	// count before noteLag asks again.
+	waiting int64
+	ended   bool
 }
 
 const (

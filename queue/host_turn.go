@@ -33,6 +33,9 @@ func (h *Host) turn(events []Event, b *Batch) {
 			p += r.n
 			h.answers.expect(in)
 			h.counters.Published += uint64(len(in))
+			for i := range in {
+				h.waiting += int64(in[i].Msg.Size())
+			}
 			atoms.publishes = in
 			h.q.Enqueue(in, &h.work.out)
 			h.apply()
@@ -63,13 +66,18 @@ func (h *Host) turn(events []Event, b *Batch) {
 	b.free()
 }
 
-// noteLag looks how far the consumers are behind.
+// noteLag looks how far the consumers are behind, if they may be: a queue that was
+// empty is not asked before enough was published.
 func (h *Host) noteLag() {
+	if h.waiting <= lagging && !h.lag.behind.Load() {
+		return
+	}
 	if len(h.consumers) == 0 {
 		h.lag.note(0)
 		return
 	}
-	h.lag.note(h.q.Stat().ReadyBytes)
+	h.waiting = h.q.Stat().ReadyBytes
+	h.lag.note(h.waiting)
 }
 
 // event tells the queue of an event.

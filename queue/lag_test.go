@@ -111,3 +111,37 @@ func TestTheEndOfAQueueEndsTheWaitForItsConsumers(t *testing.T) {
 		})
 	}
 }
+
+// asked is a classic queue that counts how often it is asked what is in it.
+type asked struct {
+	Type
+	times *int
+}
+
+type askedQueue struct {
+	Queue
+	times *int
+}
+
+func (a asked) Open(s Spec, env Env) (Queue, error) {
+	q, err := a.Type.Open(s, env)
+	return &askedQueue{q, a.times}, err
+}
+
+func (q *askedQueue) Stat() Stat {
+	*q.times++
+	return q.Queue.Stat()
+}
+
+func TestAQueueIsNotAskedHowFarItsConsumersAreBeforeTheyCanBeBehind(t *testing.T) {
+	t.Parallel()
+	times := 0
+	r := newRig(t, asked{Classic(), &times}, inline)
+	r.consume(Consumer{Tag: "c", NoAck: true})
+	const octets = 1024
+	for range 10 * lagging / octets {
+		require.Nil(t, r.postBody(octets).C)
+	}
+	require.LessOrEqual(t, times, 10)
+	r.deleteAndBalance()
+}
