@@ -319,15 +319,14 @@ func (q *classic) Settle(in []Settle, out *Actions) {
 		if !s.is(slotHeld) {
 			continue
 		}
-		if e.Consumer != 0 {
-			q.consumers.returned(e.Consumer)
-		} else {
-			q.consumers.fetched--
+		later := q.movesLater(e, s)
+		if !later {
+			q.settledOf(e.Consumer)
 		}
 		q.account(e.ID, s, -1)
 		switch {
 		case e.Outcome == Requeue || e.Outcome == Return:
-			q.comeBack(e, s, out)
+			q.comeBack(e, s, later, out)
 			requeued = true
 			continue
 		case e.Outcome == Discard && q.rules.buries:
@@ -342,6 +341,15 @@ func (q *classic) Settle(in []Settle, out *Actions) {
 		}
 	}
 	q.settled(requeued, out)
+}
+
+// settledOf notes that what a consumer had was settled, or a basic.get.
+func (q *classic) settledOf(c message.ConsumerID) {
+	if c != 0 {
+		q.consumers.returned(c)
+	} else {
+		q.consumers.fetched--
+	}
 }
 
 // settled hands out what can be after a settlement.

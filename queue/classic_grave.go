@@ -41,9 +41,12 @@ type corpse struct {
 	// returns says that it is alive and on its way to the end of the queue, with what
 	// is known of it.
 	returns bool
-	size    int
-	count   uint32
-	expiry  int64
+	// charged says that it counts as held by consumer until then.
+	charged  bool
+	consumer message.ConsumerID
+	size     int
+	count    uint32
+	expiry   int64
 }
 
 // burst is how much may expire before the dead-letter exchange has taken it.
@@ -163,20 +166,17 @@ func (q *classic) atomOfDead(out *Actions) *store.Atom {
 // next.
 func (q *classic) exhume(out *Actions) {
 	g := &q.grave
-	for g.waiting.len() > 0 {
+	for g.waiting.len() > 0 && !q.late {
 		if c := g.waiting.first(); c.msg == nil && !c.lost {
 			q.loadDead(out)
 			return
 		}
 		c := g.waiting.pop()
 		s := q.at(c.seq)
-		if c.returns {
-			q.grave.returning.add(-1, c.size)
-		}
+		q.moves(&c)
 		switch {
 		case !c.lost && c.returns:
 			q.reenter(c, s, out)
-			q.late = q.rules.drops()
 		case !c.lost:
 			q.hand(c, s, out)
 		case !s.gone():
@@ -184,6 +184,9 @@ func (q *classic) exhume(out *Actions) {
 		}
 		if c.atom != nil {
 			out.Atoms = append(out.Atoms, c.atom)
+		}
+		if c.returns {
+			q.dropReturned(out)
 		}
 	}
 }

@@ -305,6 +305,11 @@ func (g *game) settleSome(s step) (note string) {
 		if g.quorum() && s.c/6%4 == 1 {
 			o = Return // which comes of the end of a channel, and not with something else
 		}
+		if g.quorum() && g.world.log != noLog && slices.Contains(outcomes, Requeue) {
+			// A quorum queue reads what it is given back before it gives it a new place, as
+			// RabbitMQ does, and settles what came after it meanwhile.
+			o = Requeue
+		}
 		outcomes = append(outcomes, o)
 		x := Settle{ID: d.id, Outcome: o}
 		if d.to != nil {

@@ -107,9 +107,11 @@ func (m *classicModel) dropOver() {
 	}
 }
 
-// expire drops what has expired at the head (contract 05 §5).
-func (m *classicModel) expire() {
-	for len(m.ready) > 0 && m.ready[0].overdue() && m.ready[0].body != m.unnoticed {
+// expire drops what has expired at the head (contract 05 §5), but for one that nobody
+// could take yet.
+func (m *classicModel) expire(but ...string) {
+	for len(m.ready) > 0 && m.ready[0].overdue() && m.ready[0].body != m.unnoticed &&
+		!slices.Contains(but, m.ready[0].body) {
 		m.die(m.takeHead(), Expired)
 	}
 }
@@ -187,7 +189,7 @@ func (m *classicModel) publish(x modelMessage) bool {
 func (m *classicModel) deliver(fresh string) {
 	for len(m.ready) > 0 {
 		if b := m.ready[0].body; b != fresh && b != m.unnoticed && m.ready[0].overdue() {
-			m.expire()
+			m.expire(fresh)
 			continue
 		}
 		c := m.takeTurn()

@@ -264,7 +264,7 @@ func (q *classic) dropReturned(out *Actions) {
 	}
 	if q.rules.lateDrop {
 		q.handOut(out)
-		if q.late = q.owes(); q.late {
+		if q.late = q.ready > 0 && q.owes(); q.late {
 			return
 		}
 	}
@@ -273,7 +273,7 @@ func (q *classic) dropReturned(out *Actions) {
 
 // owes reports whether somebody gets a message as soon as one is loaded.
 func (q *classic) owes() bool {
-	if q.ready+q.grave.returning.messages == 0 || len(q.gets) == 0 && q.consumers.front() == nil {
+	if q.ready+q.grave.returning.messages == 0 || len(q.gets) == 0 && !q.consumers.able() {
 		return false
 	}
 	if q.ready == 0 {

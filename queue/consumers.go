@@ -213,6 +213,26 @@ func (c *consumers) frontActive() *taker {
 	return t
 }
 
+// able reports whether somebody may be able to take a delivery. Unlike front it is
+// nobody's turn: who is full keeps its place.
+func (c *consumers) able() bool {
+	if c.single {
+		t := c.active
+		return t != nil && !c.waiting && t.inRing && !t.full()
+	}
+	for _, r := range c.rings {
+		for t := r.first; t != nil; {
+			if !t.full() {
+				return true
+			}
+			if t = t.next; t == r.first {
+				break
+			}
+		}
+	}
+	return false
+}
+
 // rotate ends the turn of a consumer that got a delivery.
 func (c *consumers) rotate(t *taker) {
 	if !c.single {

@@ -46,8 +46,8 @@ func deliveryLimit(s Spec, policy message.Table, byDefault int) (limit int64, li
 func (r *rules) limitDeliveries(limit int64) { r.any, r.counts, r.limit = true, true, limit }
 
 // comeBack takes a message back that a consumer had, unless it came back too often.
-// It was taken out of account.
-func (q *classic) comeBack(e *Settle, s slot, out *Actions) {
+// It was taken out of account. later is what movesLater says.
+func (q *classic) comeBack(e *Settle, s slot, later bool, out *Actions) {
 	if q.rules.counts {
 		s.setCount(s.count() + 1)
 		if int64(s.count()) > q.rules.limit {
@@ -56,7 +56,7 @@ func (q *classic) comeBack(e *Settle, s slot, out *Actions) {
 		}
 	}
 	if q.rules.toTail && e.Outcome == Requeue {
-		q.move(e.ID, s, e.Atom, out)
+		q.move(e, s, later, out)
 		q.dropReturned(out) // each on its own
 		return
 	}

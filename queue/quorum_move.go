@@ -10,21 +10,43 @@ import (
 // end of the queue, here and in the store: a queue that has no delivery limit does
 // that, so that one which nobody can deal with does not hold up the others. A body
 // that only the store has is loaded first, and what is moved later waits behind it.
-func (q *classic) move(seq uint64, s slot, atom *store.Atom, out *Actions) {
-	c := corpse{seq: seq, atom: atom, returns: true, size: s.size(), count: s.count(), expiry: s.expiry()}
-	c.msg = q.retire(seq, s)
+func (q *classic) move(e *Settle, s slot, later bool, out *Actions) {
+	c := corpse{
+		seq: e.ID, atom: e.Atom, returns: true, charged: later, consumer: e.Consumer,
+		size: s.size(), count: s.count(), expiry: s.expiry(),
+	}
+	c.msg = q.retire(e.ID, s)
 	if c.msg != nil && q.grave.waiting.len() == 0 {
 		q.reenter(c, s, out)
 		return
 	}
-	if atom != nil {
-		atom.Join(1)
+	if c.atom != nil {
+		c.atom.Join(1)
 	}
 	if !s.is(stored) {
-		q.bury(seq, s)
+		q.bury(c.seq, s)
 	}
 	q.grave.waiting.push(c)
 	q.grave.returning.add(1, c.size)
+}
+
+// movesLater reports whether what a consumer gives back counts as held by it until it
+// is loaded. In a queue that drops what is too much each return is a command of its own
+// in RabbitMQ: what the consumer gets for one goes out before the next one counts.
+func (q *classic) movesLater(e *Settle, s slot) bool {
+	return q.rules.toTail && e.Outcome == Requeue && q.rules.drops() &&
+		(s.msg() == nil || q.grave.waiting.len() > 0)
+}
+
+// moves notes that a message is no longer on its way to the end of the queue, if it was.
+func (q *classic) moves(c *corpse) {
+	if !c.returns {
+		return
+	}
+	q.grave.returning.add(-1, c.size)
+	if c.charged {
+		q.settledOf(c.consumer)
+	}
 }
 
 // reenter gives a message that was retired its new place. s is gone if nothing has to
@@ -68,6 +90,7 @@ func (q *classic) dropReturning(out *Actions) int {
 		if !c.returns {
 			return false
 		}
+		q.moves(&c)
 		if c.msg != nil {
 			c.msg.Release()
 		}
@@ -82,6 +105,5 @@ func (q *classic) dropReturning(out *Actions) int {
 		}
 		return true
 	}), 0
-	q.grave.returning = amount{}
 	return n
 }
