@@ -1,0 +1,125 @@
+package queue
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenmq/warren/message"
+)
+
+func TestAFullQuorumQueueRefusesUntilItIsUnderFourFifths(t *testing.T) {
+	t.Parallel()
+	r := newQuorum(t, nil, args("x-max-length", int32(5), "x-overflow", "reject-publish"), nil)
+	r.post(bodies1to(8)...)
+	r.answers.want(seqs(1, 6), seqs(7, 8))
+	r.get(true)
+	r.post("9")
+	r.answers.want(seqs(1, 6), seqs(7, 9))
+
+	other := &answers{t: t, verdicts: map[uint64]bool{}}
+	b := NewBatch()
+	b.Publish(Publish{Msg: r.message("new", false), Ref: message.PublishRef{By: other, Seq: 1}})
+	b.Publish(Publish{Msg: r.message("new again", false), Ref: message.PublishRef{By: other, Seq: 2}})
+	b.Publish(Publish{Msg: r.message("dead letter", false), Ref: deadLetterRef})
+	r.h.Post(b)
+	other.want(seqs(1, 1), seqs(2, 2))
+	require.Equal(t, 7, r.stat().Ready)
+
+	for range 2 {
+		r.get(true)
+	}
+	r.post("10")
+	r.answers.want(seqs(1, 6), seqs(7, 10))
+	r.get(true)
+	r.post("11")
+	r.answers.want(append(seqs(1, 6), 11), seqs(7, 10))
+	r.deleteAndBalance()
+}
+
+// What goes back to a consumer at once never was too much, though it has to be loaded.
+func TestAFullQuorumQueueDoesNotRefuseForWhatIsLoadedForAConsumer(t *testing.T) {
+	t.Parallel()
+	rnd := rand.New(rand.NewPCG(1, 1))
+	log := newFakeLog()
+	r := newQuorum(t, log, args("x-max-length", int32(2), "x-overflow", "reject-publish"), func(_ *Spec, env *HostEnv) {
+		env.Memory = Bounds{Messages: 1}
+	})
+	in := r.consume(Consumer{Prefetch: 2})
+	r.post(bodies1to(4)...)
+	log.settleAll(rnd)
+	held := in.want("1", "2")
+	r.settle(Return, held...)
+	log.settleAll(rnd)
+	in.want("1", "2")
+	r.post("5")
+	log.settleAll(rnd)
+	r.post("6")
+	log.settleAll(rnd)
+	r.answers.want(seqs(1, 5), []uint64{6})
+	r.deleteAndBalance()
+}
+
+// What a client requeues was there all the time, though it has to be loaded.
+func TestAFullQuorumQueueRefusesWhileItLoadsWhatIsRequeued(t *testing.T) {
+	t.Parallel()
+	rnd := rand.New(rand.NewPCG(1, 1))
+	log := newFakeLog()
+	r := newQuorum(t, log, args("x-max-length", int32(10), "x-overflow", "reject-publish"), func(_ *Spec, env *HostEnv) {
+		env.Memory = Bounds{Messages: 1}
+	})
+	r.post(bodies1to(11)...)
+	log.settleAll(rnd)
+	in := r.consume(Consumer{Prefetch: 2})
+	log.settleAll(rnd)
+	held := in.want("1", "2")
+	r.settle(Requeue, held[1])
+	require.Equal(t, Stat{Ready: 9, Unacked: 2, ReadyBytes: 11, Consumers: 1}, r.stat())
+	log.settleAll(rnd)
+	in.want("3")
+	r.post("12")
+	log.settleAll(rnd)
+	r.answers.want(seqs(1, 11), []uint64{12})
+	r.deleteAndBalance()
+}
+
+// RabbitMQ looks how full the queue is after what each consumer settled.
+func TestAFullQuorumQueueTakesMoreBetweenWhatTwoConsumersSettle(t *testing.T) {
+	t.Parallel()
+	r := newQuorum(t, nil, args("x-max-length", int32(5), "x-overflow", "reject-publish"), nil)
+	in := r.consume(Consumer{Prefetch: 1})
+	r.post(bodies1to(7)...)
+	got, _ := r.get(false)
+	require.Equal(t, "2", got.body)
+	held := in.want("1")
+	b := NewBatch()
+	b.Settle(Settle{ID: held[0].id, Consumer: held[0].consumer, Outcome: Ack})
+	b.Settle(Settle{ID: got.id, Outcome: Requeue})
+	r.h.Post(b)
+	require.Equal(t, 5, r.stat().Ready)
+	r.post("8")
+	r.post("9")
+	r.answers.want(seqs(1, 8), []uint64{9})
+	r.deleteAndBalance()
+}
+
+func TestAQuorumQueueRemembersNoMorePublishersThanItNeeds(t *testing.T) {
+	t.Parallel()
+	r := newQuorum(t, nil, args("x-max-length", int32(5), "x-overflow", "reject-publish"), nil)
+	r.post("1", "2", "3", "4")
+	q := r.h.q.(*quorum)
+	require.Empty(t, q.publishers)
+	r.post("5")
+	for range 2 * maxPublishers {
+		b := NewBatch()
+		by := &answers{t: t, verdicts: map[uint64]bool{}}
+		b.Publish(Publish{Msg: r.message("m", false), Ref: message.PublishRef{By: by, Seq: 1}})
+		r.h.Post(b)
+	}
+	require.LessOrEqual(t, len(q.publishers), maxPublishers)
+	_, err := r.h.Purge()
+	require.NoError(t, err)
+	require.Empty(t, q.publishers)
+	r.deleteAndBalance()
+}
