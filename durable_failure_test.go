@@ -209,20 +209,38 @@ func (p *promised) kept(t *testing.T, b *warren.Broker) {
 	}
 }
 
-func TestAnErrorOfTheStoreLosesNothingThatWasConfirmed(t *testing.T) {
-	t.Parallel()
+// appliesOfAHistory gives how many Applies a history takes to which nothing happens.
+func appliesOfAHistory(t *testing.T) int {
+	t.Helper()
 	d := memstore.NewDisk()
 	b, s := brokerOn(t, d, warren.Options{})
 	began := s.Applied()
 	history(t, b, nil).kept(t, afterCrash(t, d))
 	applies := s.Applied() - began
 	require.NoError(t, b.Close())
+	return applies
+}
+
+// atEveryApply runs a test for each Apply that a history takes; the first is 1.
+func atEveryApply(t *testing.T, test func(t *testing.T, n int)) {
+	for n := range appliesOfAHistory(t) {
+		t.Run(fmt.Sprint("Apply ", n+1), func(t *testing.T) {
+			t.Parallel()
+			test(t, n+1)
+		})
+	}
+}
+
+func TestAnErrorOfTheStoreLosesNothingThatWasConfirmed(t *testing.T) {
+	t.Parallel()
+	applies := appliesOfAHistory(t)
 	for n := 1; n <= applies; n++ {
 		for _, written := range []bool{false, true} {
 			d := memstore.NewDisk()
 			told := make(chan error, 8)
 			b, s := brokerOn(t, d, warren.Options{OnStoreError: func(err error) { told <- err }})
 			require.NoError(t, b.Health())
+			start := s.Applied()
 			s.FailApply(n, storetest.ErrInjected, written)
 			p := history(t, b, storetest.ErrInjected)
 			// A consumer of what is in memory goes on.
@@ -231,7 +249,7 @@ func TestAnErrorOfTheStoreLosesNothingThatWasConfirmed(t *testing.T) {
 			require.Equal(t, []string{"1", "2"}, drained(t, ch, "memory"))
 			require.NoError(t, ch.DeclareExchange(t.Context(), "memory", "fanout"))
 			require.NoError(t, ch.BindQueue(t.Context(), "memory", "memory", ""))
-			if s.Applied() >= began+n {
+			if s.Applied() >= start+n {
 				require.ErrorIs(t, await(t, told), storetest.ErrInjected)
 				require.ErrorIs(t, b.Health(), storetest.ErrInjected)
 				require.Error(t, ch.PublishConfirmed(t.Context(), "", "a", persistent("late")))
@@ -249,76 +267,60 @@ func TestAnErrorOfTheStoreLosesNothingThatWasConfirmed(t *testing.T) {
 // is when there is room again, and the broker goes on.
 func TestADiskThatIsFullAtAnyMomentLosesNothingThatWasConfirmed(t *testing.T) {
 	t.Parallel()
-	b, s := brokerOn(t, memstore.NewDisk(), warren.Options{})
-	began := s.Applied()
-	history(t, b, nil)
-	applies := s.Applied() - began
-	require.NoError(t, b.Close())
-	for n := 1; n <= applies; n++ {
-		t.Run(fmt.Sprint("Apply ", n), func(t *testing.T) {
-			t.Parallel()
-			d := memstore.NewDisk()
-			b, s := brokerOn(t, d, warren.Options{})
-			start := s.Applied()
-			s.FailApply(n, store.ErrNoSpace, false)
-			p := history(t, b, store.ErrNoSpace)
-			for i := 0; s.Applied() < start+n; i++ { // it all took fewer steps this time
-				_ = b.Auth().AddUser(fmt.Sprint("somebody ", i), "p")
-			}
-			at := afterCrash(t, d)
-			p.kept(t, at)
-			require.NoError(t, at.Close())
+	atEveryApply(t, func(t *testing.T, n int) {
+		d := memstore.NewDisk()
+		b, s := brokerOn(t, d, warren.Options{})
+		start := s.Applied()
+		s.FailApply(n, store.ErrNoSpace, false)
+		p := history(t, b, store.ErrNoSpace)
+		for i := 0; s.Applied() < start+n; i++ { // it all took fewer steps this time
+			_ = b.Auth().AddUser(fmt.Sprint("somebody ", i), "p")
+		}
+		at := afterCrash(t, d)
+		p.kept(t, at)
+		require.NoError(t, at.Close())
 
-			require.Eventually(t, func() bool { return b.Health() == nil && len(b.Alarms()) == 0 }, patience, time.Millisecond)
-			durableQueue(t, native(t, b), "later", "1", "2")
-			flushed(t, b)
-			later := afterCrash(t, d)
-			require.Equal(t, definitionsOf(t, b), definitionsOf(t, later), "what could not be written at once is now")
-			require.Equal(t, []string{"1", "2"}, drained(t, native(t, later), "later"))
-			p.kept(t, later)
-			require.NoError(t, later.Close())
-			require.NoError(t, b.Close())
-		})
-	}
+		require.Eventually(t, func() bool { return b.Health() == nil && len(b.Alarms()) == 0 }, patience, time.Millisecond)
+		durableQueue(t, native(t, b), "later", "1", "2")
+		flushed(t, b)
+		later := afterCrash(t, d)
+		require.Equal(t, definitionsOf(t, b), definitionsOf(t, later), "what could not be written at once is now")
+		require.Equal(t, []string{"1", "2"}, drained(t, native(t, later), "later"))
+		p.kept(t, later)
+		require.NoError(t, later.Close())
+		require.NoError(t, b.Close())
+	})
 }
 
 // A disk that is slow at any one moment: nothing is confirmed before it is there.
 func TestADiskThatIsSlowAtAnyMomentConfirmsNothingAhead(t *testing.T) {
 	t.Parallel()
-	b, s := brokerOn(t, memstore.NewDisk(), warren.Options{})
-	began := s.Applied()
-	history(t, b, nil)
-	applies := s.Applied() - began
-	require.NoError(t, b.Close())
-	for n := 1; n <= applies; n++ {
-		t.Run(fmt.Sprint("Apply ", n), func(t *testing.T) {
-			t.Parallel()
-			d := memstore.NewDisk()
-			b, s := brokerOn(t, d, warren.Options{})
-			start := s.Applied()
-			s.HoldApply(n)
-			p := newPromised()
-			var promised *promised
-			var image *memstore.Disk
-			looked := make(chan struct{})
-			go func() {
-				defer close(looked)
-				s.AwaitHeld()
-				promised, image = p.clone(), d.Crash()
-				s.Release()
-			}()
-			p.happens(t, b, nil)
-			for i := 0; s.Applied() < start+n; i++ { // it all took fewer steps this time
-				require.NoError(t, b.Auth().AddUser(fmt.Sprint("somebody ", i), "p"))
-			}
-			await(t, looked)
-			next, _ := brokerOn(t, image, warren.Options{})
-			promised.kept(t, next)
-			require.NoError(t, next.Close())
-			p.kept(t, afterCrash(t, d))
-			require.NoError(t, b.Close())
-		})
-	}
+	atEveryApply(t, func(t *testing.T, n int) {
+		d := memstore.NewDisk()
+		b, s := brokerOn(t, d, warren.Options{})
+		start := s.Applied()
+		s.HoldApply(n)
+		p := newPromised()
+		var promised *promised
+		var image *memstore.Disk
+		looked := make(chan struct{})
+		go func() {
+			defer close(looked)
+			s.AwaitHeld()
+			promised, image = p.clone(), d.Crash()
+			s.Release()
+		}()
+		p.happens(t, b, nil)
+		for i := 0; s.Applied() < start+n; i++ { // it all took fewer steps this time
+			require.NoError(t, b.Auth().AddUser(fmt.Sprint("somebody ", i), "p"))
+		}
+		await(t, looked)
+		next, _ := brokerOn(t, image, warren.Options{})
+		promised.kept(t, next)
+		require.NoError(t, next.Close())
+		p.kept(t, afterCrash(t, d))
+		require.NoError(t, b.Close())
+	})
 }
 
 // OnStoreError may close the broker, also one that is being closed.
