@@ -11,52 +11,92 @@ import (
 	"github.com/warrenmq/warren/message"
 )
 
-// letterQueue is a quorum queue that sends dead letters at least once.
-func letterQueue(t *testing.T, log *fakeLog, l *letters, a ...any) *rig {
+// letterRig is a quorum queue that sends dead letters at least once, with its store.
+type letterRig struct {
+	*rig
+	t         *testing.T
+	log       *fakeLog
+	rnd       *rand.Rand // of the order in which the store answers
+	letters   letters
+	arguments message.Table
+}
+
+func newLetterRig(t *testing.T, a ...any) *letterRig {
 	a = append([]any{argDeadLetterExchange, "d", "x-dead-letter-strategy", "at-least-once", "x-overflow", "reject-publish"}, a...)
-	l.r = newQuorum(t, log, args(a...), func(_ *Spec, env *HostEnv) {
-		env.DeadLetter = l.take
-	})
-	return l.r
+	r := &letterRig{t: t, log: newFakeLog(), rnd: rand.New(rand.NewPCG(1, 1)), arguments: args(a...)}
+	r.open()
+	return r
+}
+
+// open opens the queue with what the store has.
+func (r *letterRig) open() {
+	r.rig = newQuorum(r.t, r.log, r.arguments, func(_ *Spec, env *HostEnv) { env.DeadLetter = r.letters.take })
+	r.letters.r = r.rig
+}
+
+// crash ends the run of the broker; what its letters became does not matter any more.
+func (r *letterRig) crash() {
+	r.log = r.log.crash()
+	r.h.StopTimer()
+	r.letters.taken()
+}
+
+// answer lets the store answer all that it is asked.
+func (r *letterRig) answer() { r.log.settleAll(r.rnd) }
+
+// target gives a queue to which the letters go from now on.
+func (r *letterRig) target() *rig {
+	target, _ := newRuled(r.t, nil, named("target"))
+	r.letters.sendTo(target.h)
+	return target
+}
+
+// wantFew checks that few letters are under way and few in memory.
+func (r *letterRig) wantFew() {
+	require.Len(r.t, r.letters.taken(), maxLetters)
+	inMemory := 0
+	for _, x := range r.h.q.(*quorum).letters.byID {
+		if x.msg != nil {
+			inMemory++
+		}
+	}
+	require.LessOrEqual(r.t, inMemory, 2*maxLetters+1)
 }
 
 func TestADeadLetterStaysUntilAllOfItsQueuesHaveIt(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		rnd := rand.New(rand.NewPCG(1, 1))
-		log := newFakeLog()
-		l := &letters{}
-		r := letterQueue(t, log, l, "x-max-length", int32(9))
+		r := newLetterRig(t, "x-max-length", int32(9))
 		ready, _ := newRuled(t, nil, named("ready"))
 		full, _ := newRuled(t, args("x-max-length", int32(0), "x-overflow", "reject-publish"), named("full"))
 		r.post("1", "2")
-		log.settleAll(rnd)
+		r.answer()
 		got, _ := r.get(false)
 		r.settle(Discard, got)
-		log.settleAll(rnd)
-		require.Equal(t, []string{"1 rejected d "}, l.taken())
-		require.Equal(t, []string{"1", "2"}, log.left(), "nobody takes it")
+		r.answer()
+		require.Equal(t, []string{"1 rejected d "}, r.letters.taken())
+		require.Equal(t, []string{"1", "2"}, r.log.left(), "nobody takes it")
 		require.Equal(t, Stat{Ready: 1, ReadyBytes: 1}, r.stat())
 		wait(retryLetter - time.Second)
-		require.Empty(t, l.taken())
+		require.Empty(t, r.letters.taken())
 
-		l.sendTo(ready.h, full.h)
+		r.letters.sendTo(ready.h, full.h)
 		wait(2 * time.Second)
-		log.settleAll(rnd)
-		require.Equal(t, []string{"1 rejected d "}, l.taken())
+		r.answer()
+		require.Equal(t, []string{"1 rejected d "}, r.letters.taken())
 		require.Equal(t, 1, ready.stat().Ready)
-		require.Equal(t, []string{"1", "2"}, log.left(), "one refused it")
+		require.Equal(t, []string{"1", "2"}, r.log.left(), "one refused it")
 
 		roomy, _ := newRuled(t, nil, named("roomy"))
-		l.sendTo(ready.h, roomy.h)
+		r.letters.sendTo(ready.h, roomy.h)
 		wait(retryLetter + time.Second)
-		log.settleAll(rnd)
-		require.Len(t, l.taken(), 1)
+		r.answer()
+		require.Len(t, r.letters.taken(), 1)
 		require.Equal(t, 1, ready.stat().Ready, "it has it already")
 		require.Equal(t, 1, roomy.stat().Ready)
-		require.Equal(t, []string{"2"}, log.left())
+		require.Equal(t, []string{"2"}, r.log.left())
 		wait(2 * retryLetter)
-		require.Empty(t, l.taken())
-		for _, x := range []*rig{ready, full, roomy, r} {
+		require.Empty(t, r.letters.taken())
+		for _, x := range []*rig{ready, full, roomy, r.rig} {
 			x.deleteAndBalance()
 		}
 	})
@@ -67,38 +107,31 @@ func named(name string) func(*Spec, *HostEnv) { return func(s *Spec, _ *HostEnv)
 
 func TestDeadLettersSurviveARestartWithTheirReason(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		rnd := rand.New(rand.NewPCG(1, 1))
-		log := newFakeLog()
-		l := &letters{}
-		limit := []any{argDeliveryLimit, int32(0)}
-		r := letterQueue(t, log, l, limit...)
+		r := newLetterRig(t, argDeliveryLimit, int32(0))
 		b := NewBatch()
 		p := r.publish("expired", false)
 		p.Msg.SetTTL(5)
 		b.Publish(p)
 		r.h.Post(b)
-		log.settleAll(rnd)
+		r.answer()
 		wait(10 * time.Millisecond)
 		r.post("rejected", "returned", "good")
 		for _, o := range []Outcome{Discard, Return} {
-			got, _ := r.getLate(log, rnd)
+			got, _ := r.getLate(r.log, r.rnd)
 			r.settle(o, got)
 		}
-		log.settleAll(rnd)
-		require.Len(t, l.taken(), 3)
+		r.answer()
+		require.Len(t, r.letters.taken(), 3)
 
-		log = log.crash()
-		r.h.StopTimer()
-		l.sendTo()
-		r = letterQueue(t, log, l, limit...)
-		log.settleAll(rnd)
-		require.Equal(t, []string{"expired expired d ", "rejected rejected d ", "returned delivery_limit d "}, l.taken())
+		r.crash()
+		r.open()
+		r.answer()
+		require.Equal(t, []string{"expired expired d ", "rejected rejected d ", "returned delivery_limit d "}, r.letters.taken())
 		require.Equal(t, 1, r.stat().Ready)
-		target, _ := newRuled(t, nil, named("target"))
-		l.sendTo(target.h)
+		target := r.target()
 		wait(retryLetter + time.Second)
-		log.settleAll(rnd)
-		require.Equal(t, []string{"good"}, log.left())
+		r.answer()
+		require.Equal(t, []string{"good"}, r.log.left())
 		require.Equal(t, []string{"expired", "rejected", "returned"}, target.drain())
 		target.deleteAndBalance()
 		r.deleteAndBalance()
@@ -107,33 +140,21 @@ func TestDeadLettersSurviveARestartWithTheirReason(t *testing.T) {
 
 func TestOnlySoManyDeadLettersAreUnderWayAndTheRestWaitsInTheStore(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		rnd := rand.New(rand.NewPCG(1, 1))
-		log := newFakeLog()
-		l := &letters{}
-		r := letterQueue(t, log, l)
+		r := newLetterRig(t)
 		const n = 4 * maxLetters
 		r.post(bodies1to(n)...)
-		log.settleAll(rnd)
+		r.answer()
 		in := r.consume(Consumer{})
 		r.settle(Discard, in.want(bodies1to(n)...)...)
-		log.settleAll(rnd)
-		require.Len(t, l.taken(), maxLetters)
-		q := r.h.q.(*quorum)
-		inMemory := 0
-		for _, x := range q.letters.byID {
-			if x.msg != nil {
-				inMemory++
-			}
-		}
-		require.LessOrEqual(t, inMemory, 2*maxLetters+1)
-		target, _ := newRuled(t, nil, named("target"))
-		l.sendTo(target.h)
+		r.answer()
+		r.wantFew()
+		target := r.target()
 		wait(retryLetter + time.Second)
 		for range n {
-			log.settleAll(rnd)
+			r.answer()
 			wait(time.Millisecond)
 		}
-		require.Empty(t, log.left())
+		require.Empty(t, r.log.left())
 		require.Equal(t, bodies1to(n), target.drain(), "in the order in which they died")
 		target.deleteAndBalance()
 		r.deleteAndBalance()
@@ -143,28 +164,17 @@ func TestOnlySoManyDeadLettersAreUnderWayAndTheRestWaitsInTheStore(t *testing.T)
 // A letter may die before the store has its message: it leaves memory later then.
 func TestLettersThatWaitLeaveMemoryOnceTheStoreHasThem(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		rnd := rand.New(rand.NewPCG(1, 1))
-		log := newFakeLog()
-		l := &letters{}
-		r := letterQueue(t, log, l)
+		r := newLetterRig(t)
 		const n = 8 * maxLetters
 		in := r.consume(Consumer{})
 		r.post(bodies1to(n)...)
 		r.settle(Discard, in.want(bodies1to(n)...)...)
-		log.settleAll(rnd)
-		require.Len(t, l.taken(), maxLetters)
-		inMemory := 0
-		for _, x := range r.h.q.(*quorum).letters.byID {
-			if x.msg != nil {
-				inMemory++
-			}
-		}
-		require.LessOrEqual(t, inMemory, 2*maxLetters+1)
-		target, _ := newRuled(t, nil, named("target"))
-		l.sendTo(target.h)
+		r.answer()
+		r.wantFew()
+		target := r.target()
 		wait(retryLetter + time.Second)
-		log.settleAll(rnd)
-		require.Empty(t, log.left())
+		r.answer()
+		require.Empty(t, r.log.left())
 		require.Equal(t, bodies1to(n), target.drain(), "in the order in which they died")
 		target.deleteAndBalance()
 		r.deleteAndBalance()
@@ -175,53 +185,43 @@ func TestLettersThatWaitLeaveMemoryOnceTheStoreHasThem(t *testing.T) {
 // load may bring.
 func TestALoadOfLettersIsBoundedByAllThatItReads(t *testing.T) {
 	t.Parallel()
-	rnd := rand.New(rand.NewPCG(1, 1))
-	log := newFakeLog()
-	l := &letters{}
-	r := letterQueue(t, log, l)
+	r := newLetterRig(t)
 	const between = 2 * loadMessages
 	r.post(bodies1to(between + 2)...)
-	log.settleAll(rnd)
+	r.answer()
 	in := r.consume(Consumer{Prefetch: between + 2})
 	held := in.want(bodies1to(between + 2)...)
 	r.settle(Discard, held[0], held[between+1])
-	log.settleAll(rnd)
-	log = log.crash()
-	l.taken()
-	r = letterQueue(t, log, l)
-	require.Len(t, log.loads, 1)
-	require.Zero(t, log.loads[0].r.To-log.loads[0].r.From, "not to the other one")
-	log.settleAll(rnd)
-	require.Len(t, l.taken(), 2)
+	r.answer()
+	r.crash()
+	r.open()
+	require.Len(t, r.log.loads, 1)
+	require.Zero(t, r.log.loads[0].r.To-r.log.loads[0].r.From, "not to the other one")
+	r.answer()
+	require.Len(t, r.letters.taken(), 2)
 	r.deleteAndBalance()
 }
 
 func TestDeadLettersThatCannotBeLoadedAreAskedForAgain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		rnd := rand.New(rand.NewPCG(1, 1))
-		log := newFakeLog()
-		l := &letters{}
-		r := letterQueue(t, log, l)
+		r := newLetterRig(t)
 		r.post("1")
-		log.settleAll(rnd)
+		r.answer()
 		got, _ := r.get(false)
 		r.settle(Discard, got)
-		log.settleAll(rnd)
-		log = log.crash()
-		r.h.StopTimer()
-		l.taken()
-		log.failLoad[1] = errDisk
-		target, _ := newRuled(t, nil, named("target"))
-		l.sendTo(target.h)
-		r = letterQueue(t, log, l)
-		log.settleAll(rnd)
-		require.Equal(t, 1, log.loadsSoFar(), "not at once")
-		require.Empty(t, l.taken())
+		r.answer()
+		r.crash()
+		r.log.failLoad[1] = errDisk
+		target := r.target()
+		r.open()
+		r.answer()
+		require.Equal(t, 1, r.log.loadsSoFar(), "not at once")
+		require.Empty(t, r.letters.taken())
 		wait(retryLoad + time.Millisecond)
-		log.settleAll(rnd)
-		require.Len(t, l.taken(), 1)
-		log.settleAll(rnd)
-		require.Empty(t, log.left())
+		r.answer()
+		require.Len(t, r.letters.taken(), 1)
+		r.answer()
+		require.Empty(t, r.log.left())
 		target.deleteAndBalance()
 		r.deleteAndBalance()
 	})
@@ -275,19 +275,15 @@ func TestMarksOfTheDead(t *testing.T) {
 
 func TestAQueueThatIsGoneHasTakenNoDeadLetter(t *testing.T) {
 	t.Parallel()
-	log := newFakeLog()
-	rnd := rand.New(rand.NewPCG(1, 1))
-	l := &letters{}
-	r := letterQueue(t, log, l)
-	target, _ := newRuled(t, nil, named("target"))
-	l.sendTo(target.h)
+	r := newLetterRig(t)
+	target := r.target()
 	require.NoError(t, target.h.Delete(false, false, nil))
 	r.post("1")
-	log.settleAll(rnd)
+	r.answer()
 	got, _ := r.get(false)
 	r.settle(Discard, got)
-	log.settleAll(rnd)
-	require.Equal(t, []string{"1"}, log.left())
+	r.answer()
+	require.Equal(t, []string{"1"}, r.log.left())
 	require.Equal(t, 1, r.h.q.(*quorum).letters.kept.messages)
 	r.h.StopTimer()
 	r.deleteAndBalance()
