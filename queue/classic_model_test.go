@@ -161,18 +161,12 @@ func (m *classicModel) publish(x modelMessage) bool {
 		return false
 	}
 	m.waiting = false
-	ttl := x.ttl
-	if m.rules.ttl >= 0 && (ttl < 0 || m.rules.ttl < ttl) {
-		ttl = m.rules.ttl
-	}
-	if ttl >= 0 {
-		x.expiry = time.Now().Add(time.Duration(ttl) * time.Millisecond)
-	}
+	expires := m.stamp(&x)
 	m.insert(x)
 	m.deliver(x.body) // before it can expire
 	before := len(m.ready)
 	m.dropOver()
-	switch looked := ttl >= 0 || m.rules.maxLength >= 0 || m.rules.maxBytes >= 0; {
+	switch looked := expires || m.rules.maxLength >= 0 || m.rules.maxBytes >= 0; {
 	case m.rules.maxPriority < 0 || !looked:
 	case len(m.ready) < before || before <= 1:
 		m.unnoticed = ""
@@ -193,23 +187,11 @@ func (m *classicModel) deliver(fresh string) {
 			continue
 		}
 		c := m.takeTurn()
-		switch {
-		case c == nil:
+		if c == nil {
 			return
-		case c.gate && c.room == 0:
-			c.gated = true
-			continue
-		case c.gate:
-			c.room--
 		}
-		d := &modelDelivery{modelMessage: m.takeHead(), to: c}
+		m.hand(m.takeHead(), c)
 		m.unnoticed = ""
-		c.expect = append(c.expect, d)
-		if !c.noAck {
-			c.held++
-			m.held = append(m.held, d)
-		}
-		m.turn = append(m.turn, c)
 	}
 }
 
@@ -223,11 +205,7 @@ func (m *classicModel) settle(ds []*modelDelivery, outcomes []Outcome) {
 			m.settled(requeued)
 			requeued = false
 		}
-		m.held = slices.DeleteFunc(m.held, func(x *modelDelivery) bool { return x == d })
-		if d.to != nil {
-			d.to.held--
-			m.join(d.to)
-		}
+		m.takeBack(d)
 		switch outcomes[i] {
 		case Requeue:
 			x := d.modelMessage
@@ -300,16 +278,8 @@ func (m *classicModel) get(noAck bool) (d *modelDelivery, remaining int) {
 	return d, len(m.ready)
 }
 
-// resume gives the gate of a consumer more room.
 func (m *classicModel) resume(c *modelConsumer, room int) {
-	m.waiting = false
-	if c.gate {
-		c.room += room
-	}
-	if c.gated {
-		c.gated = false
-		m.join(c)
-	}
+	m.widen(c, room)
 	m.deliver("")
 }
 

@@ -113,6 +113,19 @@ func (m *modelState) over(messages, octets int) bool {
 	return r.maxLength >= 0 && messages > r.maxLength || r.maxBytes >= 0 && octets > r.maxBytes
 }
 
+// stamp sets when a message expires, and reports whether it does: the lower one of its
+// time to live and the queue's counts (contract 05 §5).
+func (m *modelState) stamp(x *modelMessage) bool {
+	ttl := x.ttl
+	if m.rules.ttl >= 0 && (ttl < 0 || m.rules.ttl < ttl) {
+		ttl = m.rules.ttl
+	}
+	if ttl >= 0 {
+		x.expiry = time.Now().Add(time.Duration(ttl) * time.Millisecond)
+	}
+	return ttl >= 0
+}
+
 func (m *modelState) die(x modelMessage, why Reason) {
 	if m.rules.buries {
 		m.dead = append(m.dead, fmt.Sprint(x.body, " ", why, " ", m.rules.dlx, " ", m.rules.rekey))
@@ -120,7 +133,7 @@ func (m *modelState) die(x modelMessage, why Reason) {
 }
 
 // takeTurn takes the one whose turn it is out of turn: of the highest priority, who
-// has waited longest and is not full. It gives nil if there is none.
+// has waited longest and can take something. It gives nil if there is none.
 func (m *modelState) takeTurn() *modelConsumer {
 	for {
 		next := m.first()
@@ -132,9 +145,48 @@ func (m *modelState) takeTurn() *modelConsumer {
 		}
 		c := m.turn[next]
 		m.turn = slices.Delete(m.turn, next, next+1)
-		if !c.full() {
+		switch {
+		case c.full():
+		case c.gate && c.room == 0:
+			c.gated = true
+		default:
 			return c
 		}
+	}
+}
+
+// hand gives a message to the one whose turn it was.
+func (m *modelState) hand(x modelMessage, c *modelConsumer) {
+	d := &modelDelivery{modelMessage: x, to: c}
+	if c.gate {
+		c.room--
+	}
+	c.expect = append(c.expect, d)
+	if !c.noAck {
+		c.held++
+		m.held = append(m.held, d)
+	}
+	m.turn = append(m.turn, c)
+}
+
+// takeBack takes a delivery from who held it.
+func (m *modelState) takeBack(d *modelDelivery) {
+	m.held = slices.DeleteFunc(m.held, func(x *modelDelivery) bool { return x == d })
+	if d.to != nil {
+		d.to.held--
+		m.join(d.to)
+	}
+}
+
+// widen gives the gate of a consumer more room.
+func (m *modelState) widen(c *modelConsumer, room int) {
+	m.waiting = false
+	if c.gate {
+		c.room += room
+	}
+	if c.gated {
+		c.gated = false
+		m.join(c)
 	}
 }
 

@@ -124,13 +124,7 @@ func (m *quorumModel) publish(x modelMessage) bool {
 		}
 	}
 	m.waiting = false
-	ttl := x.ttl
-	if m.rules.ttl >= 0 && (ttl < 0 || m.rules.ttl < ttl) {
-		ttl = m.rules.ttl
-	}
-	if ttl >= 0 {
-		x.expiry = time.Now().Add(time.Duration(ttl) * time.Millisecond)
-	}
+	m.stamp(&x)
 	m.put(x)
 	m.deliver(x.body) // before it can expire
 	m.shortenLast()
@@ -161,22 +155,10 @@ func (m *quorumModel) notice() {
 func (m *quorumModel) deliver(fresh string) {
 	for m.expire(fresh); m.ready() > 0; m.expire(fresh) {
 		c := m.takeTurn()
-		switch {
-		case c == nil:
+		if c == nil {
 			return
-		case c.gate && c.room == 0:
-			c.gated = true
-			continue
-		case c.gate:
-			c.room--
 		}
-		d := &modelDelivery{modelMessage: m.takeHead(), to: c}
-		c.expect = append(c.expect, d)
-		if !c.noAck {
-			c.held++
-			m.held = append(m.held, d)
-		}
-		m.turn = append(m.turn, c)
+		m.hand(m.takeHead(), c)
 	}
 }
 
@@ -188,11 +170,7 @@ func (m *quorumModel) settle(ds []*modelDelivery, outcomes []Outcome) {
 		if i > 0 && d.to != ds[i-1].to {
 			m.settled()
 		}
-		m.held = slices.DeleteFunc(m.held, func(x *modelDelivery) bool { return x == d })
-		if d.to != nil {
-			d.to.held--
-			m.join(d.to)
-		}
+		m.takeBack(d)
 		switch o := outcomes[i]; o {
 		case Ack:
 		case Discard:
@@ -285,14 +263,7 @@ func (m *quorumModel) get(noAck bool) (d *modelDelivery, remaining int) {
 }
 
 func (m *quorumModel) resume(c *modelConsumer, room int) {
-	m.waiting = false
-	if c.gate {
-		c.room += room
-	}
-	if c.gated {
-		c.gated = false
-		m.join(c)
-	}
+	m.widen(c, room)
 	m.deliver("")
 	m.notice()
 }
