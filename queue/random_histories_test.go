@@ -101,6 +101,42 @@ func historiesThatFailed() (classic, quorum []history) {
 			{stepPolicy, 3, 0, 0},  // policy [{max-length 0}]
 			{stepCancel, 0, 1, 0},  // the channel of consumer 1 ends
 		}},
+		// Looking whether somebody could take what is loaded cost a full consumer its turn.
+		{seed: 15401, world: world{arguments: args("x-message-ttl", int32(10), "x-max-length", int32(3)), log: pageLog, memory: 3}, steps: []step{
+			{stepConsume, 3, 0, 0}, // consumer 1, prefetch 3
+			{stepPublish, 2, 0, 0}, // publish "000001"; "000002"; "000003"
+			{stepPublish, 0, 0, 0}, // publish "000004"
+			{stepPublish, 1, 0, 0}, // publish "000005"; "000006"
+			{stepWait, 0, 0, 0},    // wait 5ms
+			{stepConsume, 0, 0, 0}, // consumer 2, prefetch 2000
+			{stepSettle, 0, 2, 0},  // ack "000001"; ack "000002"; ack "000003"
+			{stepPublish, 3, 0, 0}, // publish "000007"; "000008"; "000009"; "000010"
+			{stepPublish, 1, 0, 0}, // publish "000011"; "000012"
+			{stepWait, 0, 0, 0},    // wait 5ms
+			{stepSettle, 5, 16, 1}, // requeue "000007"; requeue "000006"; requeue "000005"; requeue "000004"
+			{stepSettle, 0, 0, 0},  // ack "000008"
+			{stepPublish, 0, 0, 0}, // publish "000013"
+		}},
+		// Two that came back made room for two before the first of them was too much.
+		{seed: 101972, world: world{log: pageLog, memory: 1}, steps: []step{
+			{stepPolicy, 4, 6, 0},  // policy [{max-length-bytes 6}]
+			{stepPublish, 0, 0, 0}, // publish "000001"
+			{stepConsume, 2, 0, 0}, // consumer 1, prefetch 2
+			{stepPublish, 0, 1, 0}, // publish "000002    "
+			{stepPublish, 0, 0, 0}, // publish "000003"
+			{stepSettle, 0, 3, 1},  // requeue "000002    "; requeue "000001"
+		}},
+		// What came back expired was too much before it was at the head.
+		{seed: 105687, world: world{arguments: args("x-max-length", int32(0)), log: pageLog, memory: 3}, steps: []step{
+			{stepConsume, 0, 0, 0}, // consumer 1, prefetch 2000
+			{stepPublish, 2, 5, 1}, // publish "000001        "; "000002"; "000003    " ttl 0
+			{stepPublish, 2, 0, 0}, // publish "000004"; "000005"; "000006"
+			{stepPublish, 2, 0, 0}, // publish "000007"; "000008"; "000009"
+			{stepPublish, 3, 0, 0}, // publish "000010"; "000011"; "000012"; "000013"
+			{stepCancel, 0, 0, 0},  // cancel consumer 1
+			{stepPolicy, 6, 0, 0},  // policy [{dead-letter-exchange e}]
+			{stepSettle, 3, 12, 1}, // requeue all, from "000004" on
+		}},
 	}
 }
 
