@@ -45,15 +45,6 @@ type rules struct {
 // which have been checked: the lower number counts, and for the rest the argument
 // (contract 08 §5).
 func rulesOf(s Spec, policy message.Table) rules {
-	number := func(key string, without int64) int64 {
-		n, found := without, false
-		for _, v := range both(s, policy, key) {
-			if i, ok := message.Int(v); ok && (!found || i < n) {
-				n, found = i, true
-			}
-		}
-		return n
-	}
 	text := func(key string) (string, bool) {
 		for _, v := range both(s, policy, key) {
 			if t, ok := v.(string); ok {
@@ -63,12 +54,12 @@ func rulesOf(s Spec, policy message.Table) rules {
 		return "", false
 	}
 	r := rules{
-		ttl:       min(number("message-ttl", -1), longest),
-		idle:      min(number("expires", -1), longest),
-		maxLength: number("max-length", math.MaxInt64),
-		maxBytes:  number("max-length-bytes", math.MaxInt64),
+		ttl:       min(lower(s, policy, "message-ttl", -1), longest),
+		idle:      min(lower(s, policy, "expires", -1), longest),
+		maxLength: lower(s, policy, "max-length", noLength),
+		maxBytes:  lower(s, policy, "max-length-bytes", noLength),
 	}
-	r.limited = r.maxLength < math.MaxInt64 || r.maxBytes < math.MaxInt64
+	r.limited = r.maxLength != noLength || r.maxBytes != noLength
 	overflow, _ := text("overflow")
 	r.refusedDie = overflow == "reject-publish-dlx"
 	r.rejects = r.refusedDie || overflow == "reject-publish"
@@ -82,6 +73,21 @@ func rulesOf(s Spec, policy message.Table) rules {
 // longest is the longest time, in milliseconds, that a queue counts with. A policy may
 // have any, and some end where no clock gets to.
 const longest = 1 << 50
+
+// noLength is a limit of length that is none.
+const noLength = math.MaxInt64
+
+// lower gives the lower one of the numbers that the argument x-key and the policy's key
+// are, or without if neither is one.
+func lower(s Spec, policy message.Table, key string, without int64) int64 {
+	n, found := without, false
+	for _, v := range both(s, policy, key) {
+		if i, ok := message.Int(v); ok && (!found || i < n) {
+			n, found = i, true
+		}
+	}
+	return n
+}
 
 // both gives the values of the argument x-key and of the policy's key, nil for one
 // that is not there.

@@ -1,27 +1,11 @@
 package queue
 
-import (
-	"math"
-
-	"github.com/warrenmq/warren/message"
-)
-
-// noLength is a limit of length that is none.
-const noLength = math.MaxInt64
+import "github.com/warrenmq/warren/message"
 
 // quorumRules reads the arguments and the policy of a quorum queue, which have been
 // checked: of numbers the lower one counts, overflow and x-expires are those of the
 // policy where it has them, and the rest is the argument's (contract 08 §5).
 func quorumRules(s Spec, policy message.Table, byDefault int) rules {
-	lower := func(key string, without int64) int64 {
-		n, found := without, false
-		for _, v := range both(s, policy, key) {
-			if i, ok := message.Int(v); ok && (!found || i < n) {
-				n, found = i, true
-			}
-		}
-		return n
-	}
 	// first gives the first of the values there are, of the argument and the policy.
 	first := func(values ...any) any {
 		for _, v := range values {
@@ -37,10 +21,10 @@ func quorumRules(s Spec, policy message.Table, byDefault int) rules {
 	}
 	r := rules{
 		any:       true, // what comes back may have to be loaded first
-		ttl:       min(lower("message-ttl", -1), longest),
+		ttl:       min(lower(s, policy, "message-ttl", -1), longest),
 		idle:      -1,
-		maxLength: lower("max-length", noLength),
-		maxBytes:  lower("max-length-bytes", noLength),
+		maxLength: lower(s, policy, "max-length", noLength),
+		maxBytes:  lower(s, policy, "max-length-bytes", noLength),
 		counts:    true, lateDrop: true,
 	}
 	if n, ok := message.Int(fromPolicy("expires")); ok {
