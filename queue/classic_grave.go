@@ -102,11 +102,16 @@ func (q *classic) die(seq uint64, s slot, why Reason, atom *store.Atom, out *Act
 		q.hand(c, s, out)
 		return
 	}
-	if atom != nil {
-		atom.Join(1)
+	q.lineUp(c, s)
+}
+
+// lineUp has a corpse, whose place s is, wait for its body or for those before it.
+func (q *classic) lineUp(c corpse, s slot) {
+	if c.atom != nil {
+		c.atom.Join(1)
 	}
 	if !s.is(stored) {
-		q.bury(seq, s)
+		q.bury(c.seq, s)
 	}
 	q.grave.waiting.push(c)
 }

@@ -202,14 +202,12 @@ func (s *storm) consume(c Consumer) *inbox {
 
 // get asks for a message, which may come later.
 func (s *storm) get(noAck bool) {
-	b := NewBatch()
-	b.control(s.h.getter(noAck, func(r GetReply) {
+	s.ask(noAck, func(r GetReply) {
 		if r.Msg != nil {
 			s.delivered(string(r.Msg.Body()), r.ID, 0, noAck)
 			r.Msg.Release()
 		}
-	}, make(chan struct{})))
-	s.h.Post(b)
+	})
 }
 
 func (s *storm) delivered(body string, id uint64, to message.ConsumerID, noAck bool) {

@@ -153,14 +153,12 @@ func (run *crashRun) publishSome() {
 // get asks for a message. The answer may have to wait for a load, or be that it
 // failed.
 func (run *crashRun) get(noAck bool) {
-	b := NewBatch()
-	b.control(run.h.getter(noAck, func(r GetReply) {
+	run.ask(noAck, func(r GetReply) {
 		if r.Msg != nil {
 			run.delivered([]Delivery{{ID: r.ID, Msg: r.Msg, Redelivered: r.Redelivered}}, noAck)
 			r.Msg.Release()
 		}
-	}, make(chan struct{})))
-	run.h.Post(b)
+	})
 }
 
 // forgetRejected forgets what could not be stored and nobody had seen.

@@ -152,17 +152,14 @@ func TestAQueueWithoutALimitAsksNothingMoreOfTheStore(t *testing.T) {
 
 // getLate takes a message that may have to be loaded first.
 func (r *rig) getLate(log *fakeLog, rnd *rand.Rand) (got received, reply GetReply) {
-	b := NewBatch()
-	done := make(chan struct{})
-	b.control(r.h.getter(false, func(g GetReply) {
+	answered := r.ask(false, func(g GetReply) {
 		reply = g
 		if g.Msg != nil {
 			got = received{body: string(g.Msg.Body()), id: g.ID, redelivered: g.Redelivered}
 			g.Msg.Release()
 		}
-	}, done))
-	r.h.Post(b)
+	})
 	log.settleAll(rnd)
-	<-done
+	<-answered
 	return got, reply
 }

@@ -228,9 +228,7 @@ func (g *game) getOne(noAck bool) string {
 		return "get is refused"
 	}
 	var got GetReply
-	b, answered := NewBatch(), make(chan struct{})
-	b.control(g.h.getter(noAck, func(r GetReply) { got = r }, answered))
-	g.h.Post(b)
+	answered := g.ask(noAck, func(r GetReply) { got = r })
 	want, remaining := g.model.get(noAck)
 	g.log.settle()
 	select {

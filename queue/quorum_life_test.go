@@ -98,8 +98,7 @@ func (life *quorumLife) finished(ds []received) {
 
 // get asks for a message, which may have to be loaded first.
 func (life *quorumLife) get(noAck bool, got func(body string, count uint32)) {
-	b := NewBatch()
-	b.control(life.h.getter(noAck, func(g GetReply) {
+	life.ask(noAck, func(g GetReply) {
 		if g.Msg == nil {
 			return
 		}
@@ -111,8 +110,7 @@ func (life *quorumLife) get(noAck bool, got func(body string, count uint32)) {
 			life.held = append(life.held, received{body: body, id: g.ID})
 		}
 		g.Msg.Release()
-	}, make(chan struct{})))
-	life.h.Post(b)
+	})
 }
 
 // keeps checks that what was confirmed is done or among what is left.

@@ -20,13 +20,7 @@ func (q *classic) move(e *Settle, s slot, later bool, out *Actions) {
 		q.reenter(c, s, out)
 		return
 	}
-	if c.atom != nil {
-		c.atom.Join(1)
-	}
-	if !s.is(stored) {
-		q.bury(c.seq, s)
-	}
-	q.grave.waiting.push(c)
+	q.lineUp(c, s)
 	q.grave.returning.add(1, c.size)
 }
 

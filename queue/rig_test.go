@@ -140,6 +140,15 @@ func (r *rig) get(noAck bool) (got received, reply GetReply) {
 	return got, reply
 }
 
+// ask asks for a message and does not wait: the answer may have to wait for a load, and
+// answered is closed after it.
+func (r *rig) ask(noAck bool, answer func(GetReply)) (answered <-chan struct{}) {
+	b, done := NewBatch(), make(chan struct{})
+	b.control(r.h.getter(noAck, answer, done))
+	r.h.Post(b)
+	return done
+}
+
 func (r *rig) stat() Stat {
 	r.t.Helper()
 	s, err := r.h.Stat()
