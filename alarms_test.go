@@ -3,7 +3,6 @@ package warren_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"runtime"
 	"strings"
@@ -20,7 +19,7 @@ import (
 func TestAlarmsAreASet(t *testing.T) {
 	t.Parallel()
 	var log journal
-	b := newBroker(t, warren.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	b := newBroker(t, warren.Options{Logger: log.logger()})
 	require.Empty(t, b.Alarms())
 	b.ClearAlarm(warren.DiskAlarm)
 	require.Empty(t, log.String())
@@ -192,7 +191,7 @@ func TestANativePublishWaitsForTheAlarm(t *testing.T) {
 func TestAMemoryLimitSetsTheAlarm(t *testing.T) {
 	t.Parallel()
 	var log journal
-	b := newBroker(t, warren.Options{MemoryLimit: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	b := newBroker(t, warren.Options{MemoryLimit: 1, Logger: log.logger()})
 	require.Equal(t, []warren.Alarm{warren.MemoryAlarm}, b.Alarms(), "the first look is at once")
 	require.Regexp(t, `level=INFO msg="vm_memory_high_watermark set\. Memory used:\d+ allowed:1"`, log.String())
 	b = newBroker(t, warren.Options{MemoryLimit: 1 << 50})

@@ -3,7 +3,6 @@ package warren_test
 import (
 	"bytes"
 	"context"
-	"log/slog"
 	"runtime"
 	"strings"
 	"sync"
@@ -53,7 +52,7 @@ func (q fragileQueue) Enqueue(in []queue.Publish, out *queue.Actions) {
 func TestAQueueThatFailedComesBackUnlessItIsDeletedOrDeclaredAnew(t *testing.T) {
 	t.Parallel()
 	var log journal
-	o := warren.Options{QueueTypes: []queue.Type{fragile{queue.Classic()}}, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	o := warren.Options{QueueTypes: []queue.Type{fragile{queue.Classic()}}, Logger: log.logger()}
 	d := memstore.NewDisk()
 	b, _ := brokerOn(t, d, o)
 	ctx := t.Context()

@@ -255,7 +255,7 @@ func TestAPublishThatIsRewrittenIsCheckedAnew(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var log logged
+			var log journal
 			b := newBroker(t, warren.Options{Logger: log.logger(), MaxMessageSize: 100, Interceptors: []intercept.Interceptor{
 				intercept.On(func(_ intercept.Client, p *intercept.Publish) error { return c.do(p) }),
 			}})

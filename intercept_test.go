@@ -289,7 +289,7 @@ func TestAMethodIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			eachWay(t, func(t *testing.T, method string, q question, w way) {
-				var log logged
+				var log journal
 				b := newBroker(t, warren.Options{Logger: log.logger(), Interceptors: []intercept.Interceptor{policy{
 					[]string{method},
 					func(_ intercept.Client, m intercept.Method) (intercept.Method, error) { return c.do(m) },

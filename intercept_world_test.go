@@ -1,13 +1,10 @@
 package warren_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"iter"
-	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -17,26 +14,6 @@ import (
 	"github.com/warrenmq/warren/amqp091"
 	"github.com/warrenmq/warren/intercept"
 )
-
-// logged is a log that can be read while it is written.
-type logged struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
-func (l *logged) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
 // policy is an interceptor of some methods of the user guest; a test prepares its
 // broker with channels of nobody's.

@@ -148,6 +148,8 @@ func (j *journal) String() string {
 	return j.buf.String()
 }
 
+func (j *journal) logger() *slog.Logger { return slog.New(slog.NewTextHandler(j, nil)) }
+
 func TestOrderlyWorkIsNothingToWarnOf(t *testing.T) {
 	t.Parallel()
 	var log journal

@@ -47,15 +47,22 @@ func TestUnroutableIsConfirmedAtOnceAfterItsReturn(t *testing.T) {
 	})
 }
 
+// confirmingFanout gives a channel with confirms, and binds the queues q and l to
+// amq.fanout; l is late.
+func confirmingFanout(w *world) *client {
+	c := w.open()
+	c.queues("q")
+	lateQueueNamed(c, "l")
+	for _, q := range []string{"q", "l"} {
+		c.ok(c.BindQueue(q, "amq.fanout", "", nil))
+	}
+	c.ok(c.ConfirmSelect())
+	return c
+}
+
 func TestConfirmWaitsForEveryQueue(t *testing.T) {
 	bubble(t, func(w *world) {
-		c := w.open()
-		c.queues("q")
-		lateQueueNamed(c, "l")
-		for _, q := range []string{"q", "l"} {
-			c.ok(c.BindQueue(q, "amq.fanout", "", nil))
-		}
-		c.ok(c.ConfirmSelect())
+		c := confirmingFanout(w)
 		c.publish(publish{exchange: "amq.fanout", body: "a"})
 		c.sees()
 		c.put("q", "b")
@@ -67,13 +74,7 @@ func TestConfirmWaitsForEveryQueue(t *testing.T) {
 
 func TestOneQueueThatRefusesMakesANack(t *testing.T) {
 	bubble(t, func(w *world) {
-		c := w.open()
-		c.queues("q")
-		lateQueueNamed(c, "l")
-		for _, q := range []string{"q", "l"} {
-			c.ok(c.BindQueue(q, "amq.fanout", "", nil))
-		}
-		c.ok(c.ConfirmSelect())
+		c := confirmingFanout(w)
 		c.publish(publish{exchange: "amq.fanout", body: "bad"})
 		c.sees("nack <=1")
 		require.Equal(t, []string{"bad"}, c.content("q"), "the other queue has it")

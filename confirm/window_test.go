@@ -131,36 +131,31 @@ func BenchmarkPublishConfirmDrain(b *testing.B) {
 }
 
 func BenchmarkBatchOf100(b *testing.B) {
-	tr := New(func() {})
-	var answers []Answer
-	seq := uint64(0)
-	b.ReportAllocs()
-	for b.Loop() {
-		first := seq + 1
-		for range 100 {
-			seq++
-			tr.Add(seq, 1)
-		}
-		tr.Confirm(first, seq)
-		answers = tr.Drain(answers[:0])
-	}
+	benchmark100(b, func(tr *Tracker, first uint64) { tr.Confirm(first, first+99) })
 }
 
 func BenchmarkOutOfOrder(b *testing.B) {
-	tr := New(func() {})
-	var answers []Answer
-	seq := uint64(0)
-	b.ReportAllocs()
-	for b.Loop() {
-		first := seq + 1
-		for range 100 {
-			seq++
-			tr.Add(seq, 1)
-		}
+	benchmark100(b, func(tr *Tracker, first uint64) {
 		for i := range uint64(100) {
 			n := first + i*37%100
 			tr.Confirm(n, n)
 		}
+	})
+}
+
+// benchmark100 adds a hundred publishes at a time and has them confirmed.
+func benchmark100(b *testing.B, confirm func(tr *Tracker, first uint64)) {
+	tr := New(func() {})
+	var answers []Answer
+	seq := uint64(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		first := seq + 1
+		for range 100 {
+			seq++
+			tr.Add(seq, 1)
+		}
+		confirm(tr, first)
 		answers = tr.Drain(answers[:0])
 	}
 }
