@@ -271,6 +271,11 @@ func (h *Host) PostLater(b *Batch) {
 // post tells the queue of an event.
 func (h *Host) post(e Event) {
 	h.mu.Lock()
+	h.postLocked(e)
+}
+
+// postLocked is post for one who holds mu; it unlocks it.
+func (h *Host) postLocked(e Event) {
 	if h.closed {
 		h.mu.Unlock()
 		drop(e)
@@ -278,6 +283,20 @@ func (h *Host) post(e Event) {
 	}
 	h.events = append(h.events, e)
 	h.startLocked()
+}
+
+// stored tells the queue what became of the oldest operations that it asked for. A
+// Log answers submit by submit, and mostly many in a row before the queue looks:
+// those that are durable make one event, so that the publishers of a commit group
+// cost one turn and are told in one go.
+func (h *Host) stored(ops int, err error) {
+	h.mu.Lock()
+	if n := len(h.events); n > 0 && err == nil && h.events[n-1].Kind == Stored && h.events[n-1].Err == nil {
+		h.events[n-1].Ops += ops // for whoever runs the queue, or is about to
+		h.mu.Unlock()
+		return
+	}
+	h.postLocked(Event{Kind: Stored, Ops: ops, Err: err})
 }
 
 // Resume tells the queue that the gate of a consumer may have room again. With more

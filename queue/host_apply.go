@@ -184,7 +184,7 @@ func (h *Host) store(ops []store.Op) {
 		for n < len(ops) && ops[n].Atom == ops[0].Atom {
 			n++
 		}
-		done := func(err error) { h.post(Event{Kind: Stored, Ops: n, Err: err}) }
+		done := func(err error) { h.stored(n, err) }
 		if a := ops[0].Atom; a != nil {
 			in, tell := h.submitted(a), done
 			done = func(err error) {
