@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -234,5 +235,40 @@ func TestNativeFullMailbox(t *testing.T) {
 		close(typ.goOn)
 		synctest.Wait()
 		require.Len(t, drained(t, ch, "late"), 1+published+1)
+	})
+}
+
+// The channel of Done is made when somebody asks for it, before or after the outcome.
+func TestDoneIsOneChannelWheneverItIsAskedFor(t *testing.T) {
+	withLate(t, func(t *testing.T, _ *warren.Broker, ch *warren.Channel, _ late) {
+		ctx := t.Context()
+		var early []*warren.Confirmation
+		var seen sync.WaitGroup
+		for range 3 {
+			w, err := ch.PublishAsync(ctx, "amq.fanout", "", text("m"))
+			require.NoError(t, err)
+			early = append(early, w)
+			for range 2 {
+				seen.Go(func() { <-w.Done() })
+				seen.Go(func() {
+					if err := w.Wait(ctx); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}
+		synctest.Wait()
+		unasked, err := ch.PublishAsync(ctx, "amq.fanout", "", text("m"))
+		require.NoError(t, err)
+		_, err = ch.PurgeQueue(ctx, "late")
+		require.NoError(t, err)
+		seen.Wait()
+		unroutable, err := ch.PublishAsync(ctx, "amq.direct", "", text("m"))
+		require.NoError(t, err)
+		for _, w := range append(early, unasked, unroutable) {
+			<-w.Done()
+			require.Equal(t, w.Done(), w.Done())
+			require.NoError(t, w.Wait(ctx))
+		}
 	})
 }

@@ -2,7 +2,6 @@ package warren
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -102,10 +101,12 @@ type Confirmation struct {
 	c             *Channel
 
 	mu     sync.Mutex
-	open   int
-	routed bool
+	open   int  // queues that have not answered; 1 until it is routed
+	routed bool // to any queue
 	nacked bool
-	done   chan struct{}
+	// done is made by the first who waits: mostly the outcome is known when somebody
+	// asks for it, and then nobody needs a channel.
+	done chan struct{}
 }
 
 // PublishAsync hands a message to the broker and gives a Confirmation to wait
@@ -118,7 +119,7 @@ func (c *Channel) PublishAsync(ctx context.Context, exchange, key string, m Mess
 	if err != nil {
 		return nil, err
 	}
-	w := &Confirmation{exchange: exchange, key: key, mandatory: mandatory(options), c: c, done: make(chan struct{})}
+	w := &Confirmation{exchange: exchange, key: key, mandatory: mandatory(options), c: c, open: 1}
 	// The Confirmation says what a return would.
 	if err := c.m.Publish(ctx, exchange, key, false, msg, (*answers)(w)); err != nil {
 		return nil, err
@@ -142,47 +143,59 @@ func (c *Channel) PublishConfirmed(ctx context.Context, exchange, key string, m 
 
 // Done is closed when the outcome is known. It may never be if the channel ends
 // first; see Channel.Done.
-func (w *Confirmation) Done() <-chan struct{} { return w.done }
+func (w *Confirmation) Done() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.done == nil {
+		w.done = make(chan struct{})
+		if w.open == 0 {
+			close(w.done)
+		}
+	}
+	return w.done
+}
 
 // Wait waits for the outcome: nil, a *NackError, or a *ReturnError for a message
 // published with Mandatory. If ctx or the channel ends before, it gives its error.
 func (w *Confirmation) Wait(ctx context.Context) error {
+	if known, err := w.outcome(); known {
+		return err
+	}
 	var ended error
 	select {
-	case <-w.done:
+	case <-w.Done():
 	case <-w.c.Done():
 		ended = w.c.Err()
 	case <-ctx.Done():
 		ended = ctx.Err()
 	}
-	select {
-	case <-w.done: // the outcome counts even if something else ended, too
-	default:
-		return ended
+	if known, err := w.outcome(); known {
+		return err // it counts even if something else ended, too
 	}
+	return ended
+}
+
+// outcome is what Wait gives once it is known.
+func (w *Confirmation) outcome() (known bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
+	case w.open > 0:
+		return false, nil
 	case w.nacked:
-		return &NackError{w.exchange, w.key}
+		return true, &NackError{w.exchange, w.key}
 	case w.mandatory && !w.routed:
-		return &ReturnError{w.exchange, w.key}
+		return true, &ReturnError{w.exchange, w.key}
 	}
-	return nil
+	return true, nil
 }
 
 // answers is a Confirmation as the broker's channel and the queues see it.
 type answers Confirmation
 
-// Routed implements channel.Confirmation.
-func (w *answers) Routed(queues int) {
-	w.mu.Lock()
-	w.open, w.routed = queues, queues > 0
-	w.mu.Unlock()
-	if queues == 0 {
-		close(w.done)
-	}
-}
+// Routed implements channel.Confirmation. It takes no lock: no queue has the message
+// yet, nor the caller of PublishAsync the Confirmation.
+func (w *answers) Routed(queues int) { w.open, w.routed = queues, queues > 0 }
 
 // Confirm implements message.Confirmer.
 func (w *answers) Confirm(_, _ uint64) { w.settle(false) }
@@ -193,41 +206,8 @@ func (w *answers) Reject(uint64) { w.settle(true) }
 func (w *answers) settle(nacked bool) {
 	w.mu.Lock()
 	w.nacked = w.nacked || nacked
-	w.open--
-	last := w.open == 0
-	w.mu.Unlock()
-	if last {
+	if w.open--; w.open == 0 && w.done != nil {
 		close(w.done)
 	}
-}
-
-// Publishing is one message of PublishBatch and where it goes.
-type Publishing struct {
-	Exchange, RoutingKey string
-	Message
-}
-
-// PublishBatch publishes messages in their order and waits until all of them are
-// confirmed. The error joins what is wrong with each message that was not, by its
-// number in the batch, and wraps what PublishConfirmed would give for it. When a
-// message cannot be handed over, because it is refused, cannot be sent or ctx
-// ended, those after it are not published.
-func (c *Channel) PublishBatch(ctx context.Context, batch []Publishing) error {
-	waits := make([]*Confirmation, 0, len(batch))
-	var errs []error
-	for i := range batch {
-		p := &batch[i]
-		w, err := c.PublishAsync(ctx, p.Exchange, p.RoutingKey, p.Message, Mandatory())
-		if err != nil {
-			errs = append(errs, fmt.Errorf("message %d of %d: %w", i+1, len(batch), err))
-			break
-		}
-		waits = append(waits, w)
-	}
-	for i, w := range waits {
-		if err := w.Wait(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("message %d of %d: %w", i+1, len(batch), err))
-		}
-	}
-	return errors.Join(errs...)
+	w.mu.Unlock()
 }
