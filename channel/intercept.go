@@ -58,7 +58,7 @@ func (ch *Channel) drop(p *Publish) {
 	switch {
 	case p.Confirm != nil:
 		p.Confirm.Routed(1)
-		p.Confirm.Confirm(1, 1)
+		p.Confirm.Confirm(p.Seq, p.Seq)
 	case ch.mode.Confirm:
 		ch.seq++
 		ch.confirms.Add(ch.seq, 0)

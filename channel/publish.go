@@ -24,6 +24,9 @@ type Publish struct {
 	// Confirm, if set, is told what becomes of this message, whether or not the
 	// channel is in confirm mode. A transactional channel refuses it.
 	Confirm Confirmation
+	// Seq is the message's number for Confirm, which one that waits for several
+	// messages tells them apart by. Queues answer consecutive ones in one call.
+	Seq uint64
 }
 
 // Confirmation waits for the queues that one message goes to.
@@ -68,7 +71,7 @@ func (ch *Channel) Publish(p *Publish) error {
 	var ref message.PublishRef
 	switch {
 	case p.Confirm != nil:
-		ref = message.PublishRef{By: p.Confirm, Seq: 1}
+		ref = message.PublishRef{By: p.Confirm, Seq: p.Seq}
 	case ch.mode.Confirm:
 		ch.seq++
 		ref = message.PublishRef{By: ch.confirms, Seq: ch.seq}

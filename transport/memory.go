@@ -36,7 +36,7 @@ type Memory struct {
 	// refused says that something was refused, so that the channel is about to be
 	// closed: nothing that comes after it is carried out. It is guarded by lock.
 	refused bool
-	pub     channel.Publish // scratch of Publish
+	pub     channel.Publish // scratch of Publish and PublishAll
 
 	mu      sync.Mutex
 	inboxes map[string]*Inbox
@@ -160,12 +160,67 @@ func (m *Memory) Publish(ctx context.Context, exchange, key string, mandatory bo
 		p := &m.pub
 		p.Exchange = append(p.Exchange[:0], exchange...)
 		p.RoutingKey = append(p.RoutingKey[:0], key...)
-		p.Mandatory, p.Msg, p.Size, p.Confirm = mandatory, msg, uint64(msg.Size()), confirm
-		err := m.ch.Publish(p)
-		p.Msg, p.Confirm = nil, nil
-		return err
+		p.Mandatory, p.Msg, p.Confirm, p.Seq = mandatory, msg, confirm, 0
+		return m.publish()
 	})
 	return m.leave(ctx, full, err)
+}
+
+// publish publishes what is in pub. The caller has the channel object.
+func (m *Memory) publish() error {
+	p := &m.pub
+	p.Size = uint64(p.Msg.Size())
+	err := m.ch.Publish(p)
+	p.Msg, p.Confirm = nil, nil
+	return err
+}
+
+// How much PublishAll hands over in one turn at the channel: as many messages as a
+// channel collects, and so many octets of bodies, or one that is larger.
+const (
+	maxTogether       = 512
+	maxOctetsTogether = 1 << 20
+)
+
+// PublishAll publishes n messages that belong together, which fill puts into p one
+// after the other. It fills in all of p but Size, may use p's slices again, and must
+// not use the Memory. Messages share a turn at the channel object and one hand-over to
+// each queue; before each turn PublishAll waits like Publish. It tells how many were
+// published, which is not n if one was refused, fill gave an error, or ctx ended.
+func (m *Memory) PublishAll(ctx context.Context, n int, fill func(i int, p *channel.Publish) error) (published int, err error) {
+	for published < n {
+		if err := m.Admit(ctx); err != nil {
+			return published, err
+		}
+		if err := m.enter(ctx); err != nil {
+			return published, err
+		}
+		var unfilled error
+		full, err := m.run(func() error {
+			p, octets := &m.pub, uint64(0)
+			for range min(n-published, maxTogether) {
+				if unfilled = fill(published, p); unfilled != nil {
+					return nil // which is the caller's matter and not the channel's
+				}
+				if err := m.publish(); err != nil {
+					return err
+				}
+				published++
+				octets += p.Size
+				if octets >= maxOctetsTogether || ctx.Err() != nil || m.conn.cfg.Alarms.Any() {
+					return nil
+				}
+			}
+			return nil
+		})
+		if err := m.leave(ctx, full, err); err != nil {
+			return published, err
+		}
+		if unfilled != nil {
+			return published, unfilled
+		}
+	}
+	return published, nil
 }
 
 // Close closes the channel: consumers end, unsettled deliveries return to their

@@ -17,7 +17,7 @@ import (
 )
 
 // brokerWays are Warren's in this process.
-var brokerWays = []way{{wayStore, runStore}, {wayNative, runNative}}
+var brokerWays = []way{{wayStore, runStore}, {wayNative, runNative(false)}, {wayBatch, runNative(true)}}
 
 // publishers runs one function for each publisher until d is over. Each handles some
 // messages and tells how many.
@@ -91,42 +91,71 @@ func runStore(dir string, s shape, d time.Duration) (_ sample, err error) {
 }
 
 // runNative publishes through the native API, each publisher to a queue of its own
-// that nobody takes anything from.
-func runNative(dir string, s shape, d time.Duration) (_ sample, err error) {
-	disk, err := badgerstore.Open(dir, badgerstore.Options{})
-	if err != nil {
-		return sample{}, err
-	}
-	broker, err := warren.New(warren.Options{Store: disk})
-	if err != nil {
-		return sample{}, errors.Join(err, disk.Close())
-	}
-	defer func() { err = errors.Join(err, broker.Close()) }()
-	ctx := context.Background()
-	return publishers(s, d, func(i int) (func() (int, error), error) {
-		ch, err := broker.Channel(ctx)
+// that nobody takes anything from: message by message, as many unconfirmed as the
+// window has room for, or in batches of a window each.
+func runNative(batches bool) func(string, shape, time.Duration) (sample, error) {
+	return func(dir string, s shape, d time.Duration) (_ sample, err error) {
+		disk, err := badgerstore.Open(dir, badgerstore.Options{})
 		if err != nil {
-			return nil, err
+			return sample{}, err
 		}
-		name := fmt.Sprint("queue", i)
-		if _, err := ch.DeclareQueue(ctx, name, warren.Durable()); err != nil {
-			return nil, err
+		broker, err := warren.New(warren.Options{Store: disk})
+		if err != nil {
+			return sample{}, errors.Join(err, disk.Close())
 		}
-		m := warren.Message{Body: bodies(1, s.size)[0], Properties: warren.Properties{DeliveryMode: message.Persistent}}
-		if s.window == 1 {
-			return func() (int, error) { return 1, ch.PublishConfirmed(ctx, "", name, m) }, nil
-		}
-		waiting, next := make([]*warren.Confirmation, s.window), 0
-		return func() (int, error) {
-			if w := waiting[next]; w != nil {
-				if err := w.Wait(ctx); err != nil {
-					return 0, err
-				}
+		defer func() { err = errors.Join(err, broker.Close()) }()
+		ctx := context.Background()
+		return publishers(s, d, func(i int) (func() (int, error), error) {
+			ch, err := broker.Channel(ctx)
+			if err != nil {
+				return nil, err
 			}
-			var err error
-			waiting[next], err = ch.PublishAsync(ctx, "", name, m)
-			next = (next + 1) % s.window
-			return 1, err
-		}, nil
-	})
+			name := fmt.Sprint("queue", i)
+			if _, err := ch.DeclareQueue(ctx, name, warren.Durable()); err != nil {
+				return nil, err
+			}
+			if batches {
+				return inBatches(ctx, ch, name, s), nil
+			}
+			return oneByOne(ctx, ch, name, s), nil
+		})
+	}
+}
+
+// persistent gives n messages to publish.
+func persistent(n, size int) []warren.Message {
+	var all []warren.Message
+	for _, body := range bodies(n, size) {
+		all = append(all, warren.Message{Body: body, Properties: warren.Properties{DeliveryMode: message.Persistent}})
+	}
+	return all
+}
+
+// inBatches publishes a batch and waits for all of it.
+func inBatches(ctx context.Context, ch *warren.Channel, queue string, s shape) func() (int, error) {
+	var batch []warren.Publishing
+	for _, m := range persistent(s.window, s.size) {
+		batch = append(batch, warren.Publishing{RoutingKey: queue, Message: m})
+	}
+	return func() (int, error) { return len(batch), ch.PublishBatch(ctx, batch) }
+}
+
+// oneByOne publishes a message once there is room for it in the window.
+func oneByOne(ctx context.Context, ch *warren.Channel, queue string, s shape) func() (int, error) {
+	m := persistent(1, s.size)[0]
+	if s.window == 1 {
+		return func() (int, error) { return 1, ch.PublishConfirmed(ctx, "", queue, m) }
+	}
+	waiting, next := make([]*warren.Confirmation, s.window), 0
+	return func() (int, error) {
+		if w := waiting[next]; w != nil {
+			if err := w.Wait(ctx); err != nil {
+				return 0, err
+			}
+		}
+		var err error
+		waiting[next], err = ch.PublishAsync(ctx, "", queue, m)
+		next = (next + 1) % s.window
+		return 1, err
+	}
 }

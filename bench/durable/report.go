@@ -20,6 +20,7 @@ const (
 	wayServed = "badger-served"
 	wayStore  = "store"
 	wayNative = "native"
+	wayBatch  = "native-batch"
 	wayTCP    = "warren-tcp"
 	wayRabbit = "rabbitmq"
 )
@@ -34,6 +35,7 @@ type target struct {
 var targets = []target{
 	{wayStore, wayPacked, 1000, 0.8},
 	{wayNative, wayPacked, 1000, 0.5},
+	{wayBatch, wayPacked, 1000, 0.5},
 	{wayTCP, wayPacked, 1000, 0.5},
 	{wayStore, wayKeys, 1000, 2},
 	{wayTCP, wayKeys, 1000, 2},
