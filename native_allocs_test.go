@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenmq/warren"
+	"github.com/warrenmq/warren/message"
 )
 
 // The copy of a body is the receiver's to keep, so that it has to be allocated;
@@ -62,4 +63,57 @@ func TestNativeMessageAllocatesLessThanOnce(t *testing.T) {
 	t.Logf("%.4f allocations for each message", allocs)
 	require.NoError(t, out.Close())
 	<-done
+}
+
+// A publish that is to be confirmed costs its Confirmation, and in a batch not even
+// that.
+//
+// It is not parallel: the allocations of other tests would count.
+func TestConfirmsAllocateNoMoreThanTheirConfirmation(t *testing.T) {
+	const burst = 500
+	ctx := t.Context()
+	ch := native(t, newBroker(t, warren.Options{}))
+	_, err := ch.DeclareQueue(ctx, "q", warren.Arg("x-max-length", 10))
+	require.NoError(t, err)
+	m := warren.Message{Body: make([]byte, 16)}
+	m.DeliveryMode = message.Persistent
+	batch := make([]warren.Publishing, burst)
+	for i := range batch {
+		batch[i] = warren.Publishing{RoutingKey: "q", Message: m}
+	}
+	waiting := make([]*warren.Confirmation, 0, burst)
+	for name, c := range map[string]struct {
+		publish func() error
+		most    float64
+	}{
+		"one by one": {func() error {
+			waiting = waiting[:0]
+			for range burst {
+				w, err := ch.PublishAsync(ctx, "", "q", m)
+				if err != nil {
+					return err
+				}
+				waiting = append(waiting, w)
+			}
+			for _, w := range waiting {
+				if err := w.Wait(ctx); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, 1.05},
+		"in a batch": {func() error { return ch.PublishBatch(ctx, batch) }, 0.05},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var failed error
+			allocs := testing.AllocsPerRun(100, func() {
+				if err := c.publish(); err != nil {
+					failed = err
+				}
+			}) / burst
+			require.NoError(t, failed)
+			require.Less(t, allocs, c.most, "allocations for each message")
+			t.Logf("%.4f allocations for each message", allocs)
+		})
+	}
 }

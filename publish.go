@@ -97,13 +97,13 @@ func mandatory(options []PublishOption) bool {
 // goroutines may wait for it.
 type Confirmation struct {
 	exchange, key string
-	mandatory     bool
 	c             *Channel
 
-	mu     sync.Mutex
-	open   int  // queues that have not answered; 1 until it is routed
-	routed bool // to any queue
-	nacked bool
+	mu        sync.Mutex
+	open      int32 // queues that have not answered; 1 until it is routed
+	routed    bool  // to any queue
+	nacked    bool
+	mandatory bool
 	// done is made by the first who waits: mostly the outcome is known when somebody
 	// asks for it, and then nobody needs a channel.
 	done chan struct{}
@@ -195,7 +195,7 @@ type answers Confirmation
 
 // Routed implements channel.Confirmation. It takes no lock: no queue has the message
 // yet, nor the caller of PublishAsync the Confirmation.
-func (w *answers) Routed(queues int) { w.open, w.routed = queues, queues > 0 }
+func (w *answers) Routed(queues int) { w.open, w.routed = int32(queues), queues > 0 }
 
 // Confirm implements message.Confirmer.
 func (w *answers) Confirm(_, _ uint64) { w.settle(false) }

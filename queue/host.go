@@ -139,6 +139,7 @@ type Host struct {
 	ids       uint64 // consumers so far
 	answers   pendingAnswers
 	inAtoms   *fifo[*atomSubmit] // those that may not be answered
+	storedOne func(error)        // see whenStored
 	counters  Counters
 	wake      *time.Timer
 	// waiting is how many octets of bodies wait for consumers at the most: those that

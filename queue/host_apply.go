@@ -184,7 +184,7 @@ func (h *Host) store(ops []store.Op) {
 		for n < len(ops) && ops[n].Atom == ops[0].Atom {
 			n++
 		}
-		done := func(err error) { h.stored(n, err) }
+		done := h.whenStored(n)
 		if a := ops[0].Atom; a != nil {
 			in, tell := h.submitted(a), done
 			done = func(err error) {
@@ -195,6 +195,18 @@ func (h *Host) store(ops []store.Op) {
 		h.env.Log.Submit(ops[:n:n], done)
 		ops = ops[n:]
 	}
+}
+
+// whenStored gives what the Log is to call when n operations were stored. Who
+// publishes message by message submits them one by one, which shares a function.
+func (h *Host) whenStored(n int) func(error) {
+	if n > 1 {
+		return func(err error) { h.stored(n, err) }
+	}
+	if h.storedOne == nil {
+		h.storedOne = func(err error) { h.stored(1, err) }
+	}
+	return h.storedOne
 }
 
 // wakeAt sets the queue's timer. When it fires after the broker began to close,
