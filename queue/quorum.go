@@ -38,21 +38,14 @@ const defaultPrefetch = 2000
 // differently, most of them by its rules.
 type quorum struct {
 	classic
-	spec Spec
-	// publishers are those who published since the queue was last under four fifths of
-	// its limit, if it refuses what is too much, and whether they are refused: the queue
-	// was over its limit since they began.
-	publishers map[message.Confirmer]bool
+	spec       Spec
+	publishers publishers // of a queue that refuses what is too much
 }
-
-// maxPublishers is how many of them are remembered. Whoever is not is refused while
-// the queue is over its limit, and only then.
-const maxPublishers = 1024
 
 func (q *quorum) Enqueue(in []Publish, out *Actions) {
 	for i := range in {
 		p := &in[i]
-		if q.rules.refuses && !p.DeadLetter() && q.blocks(p.Ref.By) {
+		if q.rules.refuses && !p.DeadLetter() && q.publishers.blocks(p.Ref.By, q.over()) {
 			if p.Atom != nil && p.Ref.Wanted() {
 				// RabbitMQ does not tell a transaction that it was refused something.
 				out.Confirm = append(out.Confirm, p.Ref)
@@ -67,7 +60,7 @@ func (q *quorum) Enqueue(in []Publish, out *Actions) {
 		}
 		q.admitted(p, q.durable, out)
 		if q.rules.refuses {
-			q.note(p)
+			q.notice()
 		}
 	}
 	q.pump(out)
@@ -214,48 +207,13 @@ func (q *quorum) show(out *Actions) {
 	}
 }
 
-// A queue that refuses what is too much takes one message more than its limit. Whoever
-// publishes is told when it went over the limit, and refused until it is down to four
-// fifths; whoever comes new in between is let in while it is not over (contract 05 §6,
-// rabbit_fifo:evaluate_limit/5). Who asks for no confirms cannot be told apart.
-
-// blocks reports whether a publish is refused.
-func (q *quorum) blocks(by message.Confirmer) bool {
-	blocked, known := q.publishers[by]
-	if known || !q.over() {
-		return blocked
-	}
-	q.remember(by, true)
-	return true
-}
-
-func (q *quorum) remember(by message.Confirmer, blocked bool) {
-	if q.publishers == nil {
-		q.publishers = map[message.Confirmer]bool{}
-	}
-	if len(q.publishers) < maxPublishers {
-		q.publishers[by] = blocked
-	}
-}
-
-// note notes a publish that was let in.
-func (q *quorum) note(p *Publish) {
-	if _, known := q.publishers[p.Ref.By]; !known && !p.DeadLetter() && !q.under() {
-		q.remember(p.Ref.By, false)
-	}
-	q.notice()
-}
-
-// notice looks how full the queue is.
+// notice looks how full the queue is, and tells its publishers.
 func (q *quorum) notice() {
 	switch {
-	case len(q.publishers) == 0:
 	case q.over():
-		for by := range q.publishers {
-			q.publishers[by] = true
-		}
+		q.publishers.stop()
 	case q.under():
-		q.publishers = nil
+		q.publishers.admit()
 	}
 }
 

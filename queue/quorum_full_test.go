@@ -107,19 +107,52 @@ func TestAFullQuorumQueueTakesMoreBetweenWhatTwoConsumersSettle(t *testing.T) {
 func TestAQuorumQueueRemembersNoMorePublishersThanItNeeds(t *testing.T) {
 	t.Parallel()
 	r := newQuorum(t, nil, args("x-max-length", int32(5), "x-overflow", "reject-publish"), nil)
-	r.post("1", "2", "3", "4")
 	q := r.h.q.(*quorum)
-	require.Empty(t, q.publishers)
-	r.post("5")
 	for range 2 * maxPublishers {
-		b := NewBatch()
-		by := &answers{t: t, verdicts: map[uint64]bool{}}
-		b.Publish(Publish{Msg: r.message("m", false), Ref: message.PublishRef{By: by, Seq: 1}})
-		r.h.Post(b)
+		r.publishAs(&answers{t: t, verdicts: map[uint64]bool{}}, "m")
 	}
-	require.LessOrEqual(t, len(q.publishers), maxPublishers)
+	require.Len(t, q.publishers.refused, maxPublishers)
 	_, err := r.h.Purge()
 	require.NoError(t, err)
-	require.Empty(t, q.publishers)
+	require.Empty(t, q.publishers.refused, "most of them will be gone")
+	r.publishAs(r.answers, "m")
+	require.Len(t, q.publishers.refused, 1)
 	r.deleteAndBalance()
+}
+
+// publishAs publishes a message whose answer goes to somebody.
+func (r *rig) publishAs(by message.Confirmer, body string) {
+	b := NewBatch()
+	b.Publish(Publish{Msg: r.message(body, false), Ref: message.PublishRef{By: by, Seq: 1}})
+	r.h.Post(b)
+}
+
+// Whoever published to the queue while it was nearly empty is refused like others.
+func TestAFullQuorumQueueRefusesAnEarlierPublisher(t *testing.T) {
+	t.Parallel()
+	r := newQuorum(t, nil, args("x-max-length", int32(5), "x-overflow", "reject-publish"), nil)
+	early, late := &answers{t: t, verdicts: map[uint64]bool{}}, &answers{t: t, verdicts: map[uint64]bool{}}
+	r.publishAs(early, "1")
+	clear(early.verdicts)
+	r.post("2", "3", "4", "5", "6")
+	r.get(true)
+	require.Equal(t, 5, r.stat().Ready)
+	r.publishAs(early, "refused")
+	early.want(nil, seqs(1, 1))
+	r.publishAs(late, "7")
+	late.want(seqs(1, 1), nil)
+	r.deleteAndBalance()
+}
+
+// Nothing is allocated for a publish of one that is known.
+func TestAPublisherIsKnownWithoutAllocating(t *testing.T) {
+	var p publishers
+	var known, nobody message.Confirmer = &answers{t: t}, nil
+	p.blocks(known, false)
+	p.blocks(nobody, false)
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		p.blocks(known, true)
+		p.blocks(nobody, true)
+	}))
+	require.Len(t, p.refused, 2)
 }

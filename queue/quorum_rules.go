@@ -57,7 +57,7 @@ func (q *quorum) adopt(policy message.Table, out *Actions) {
 	q.grave.bequeath(old)
 	q.use()
 	if !q.rules.refuses {
-		q.publishers = nil
+		q.publishers = publishers{}
 		q.dropOver(out)
 	}
 	if q.rules.sure {
