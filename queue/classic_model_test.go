@@ -28,6 +28,7 @@ type modelRules struct {
 	overflow                                       string
 	dlx, rekey                                     string
 	buries, single                                 bool
+	sure                                           bool // letters are sent at least once
 }
 
 // modelRulesOf merges the arguments of a queue with its policy: the lower number

@@ -47,6 +47,11 @@ func (g *game) perform(s step) (note string) {
 		g.model.obey(g.world.arguments, g.policy)
 		g.h.SetPolicy(g.policy)
 		return fmt.Sprint("policy ", g.policy)
+	case stepTargets, stepAnswer, stepRetry:
+		if g.quorum() {
+			return g.performLetters(s)
+		}
+		return "nothing for a classic queue"
 	}
 	return g.delete(s.a%4 == 1, s.b%4 == 1)
 }
@@ -62,6 +67,7 @@ func policyOf(s step) (p message.Table) {
 		{Name: "dead-letter-exchange", Value: "e"},
 		{Name: "dead-letter-routing-key", Value: "l"},
 		{Name: policyDeliveryLimit, Value: int64(s.b / 8 % 4)},
+		{Name: "dead-letter-strategy", Value: "at-least-once"},
 	} {
 		// Mostly one at a time; none is the end of the policy.
 		if s.a%10 == i+1 || s.a >= 512 && s.a>>i&1 == 1 {
@@ -91,12 +97,22 @@ func (g *game) publishSome(s step) (note string) {
 			persistent: v/56%2 == 0,
 		}
 		p := g.publish(x.body, x.persistent)
+		if g.quorum() {
+			x.by = [...]int{0, 0, 0, 1, 1, 2, byNobody, byDeath}[v/112%8]
+			p.Ref = g.refOf(x.by, p.Ref)
+		}
 		p.Msg.SetAttributes(x.persistent, uint8(x.priority))
 		if x.ttl >= 0 {
 			p.Msg.SetTTL(int64(x.ttl))
 		}
 		b.Publish(p)
-		g.want[p.Ref.Seq] = g.model.publish(x)
+		taken := g.model.publish(x)
+		if p.Ref.Wanted() {
+			g.want[p.Ref.Seq] = taken
+		}
+		if x.by != 0 {
+			note += fmt.Sprint("by ", x.by, " ")
+		}
 		note += fmt.Sprintf("%q priority %d ttl %d persistent %v; ", x.body, x.priority, x.ttl, x.persistent)
 	}
 	g.h.Post(b)
@@ -289,16 +305,20 @@ const tickTime = 5 * time.Millisecond
 // letTimePass waits for some ticks.
 func (g *game) letTimePass(ticks int) string {
 	for range ticks {
-		time.Sleep(tickTime)
-		synctest.Wait()
-		g.log.settle()
-		g.model.tick()
-		g.compare()
-		if g.model.state().gone {
+		if g.pass(tickTime); g.model.state().gone {
 			break
 		}
 	}
 	return fmt.Sprintf("wait %v", time.Duration(ticks)*tickTime)
+}
+
+// pass lets so much time pass, in which the model does something at its end only.
+func (g *game) pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+	g.log.settle()
+	g.model.tick()
+	g.compare()
 }
 
 // delete deletes the queue, or is refused.

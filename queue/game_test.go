@@ -27,10 +27,13 @@ type game struct {
 	// policy is that of the queue, and of one that takes its place.
 	policy message.Table
 	dead   *letters
+	// targets are where letters go that are sent at least once, of a quorum queue.
+	targets *targets
 	// sinks are the real consumers of the model's, gates their gates.
-	sinks map[*modelConsumer]*activeInbox
-	gates map[*modelConsumer]*countedGate
-	named int // consumers so far
+	sinks      map[*modelConsumer]*activeInbox
+	gates      map[*modelConsumer]*countedGate
+	named      int          // consumers so far
+	publishers []*publisher // those of this life but for the first
 	// want are the answers that the publishers of this life get.
 	want  map[uint64]bool
 	notes []string
@@ -84,12 +87,20 @@ func (g *game) begin(log historyLog) {
 func (g *game) open(log historyLog) {
 	g.log = log
 	g.sinks, g.gates = map[*modelConsumer]*activeInbox{}, map[*modelConsumer]*countedGate{}
-	g.want = map[uint64]bool{}
+	g.want, g.publishers = map[uint64]bool{}, nil
 	g.dead = &letters{}
+	take := g.dead.take
+	if g.quorum() {
+		if g.targets == nil {
+			g.targets = &targets{}
+		}
+		g.targets.open(g)
+		take = g.targets.take
+	}
 	g.rig = newRig(g.t, g.typ, func(s *Spec, env *HostEnv) {
 		inline(s, env)
 		s.Arguments, s.AutoDelete = g.world.arguments, g.world.autoDelete
-		env.DeadLetter, env.Memory = g.dead.take, Bounds{Messages: g.world.memory}
+		env.DeadLetter, env.Memory = take, Bounds{Messages: g.world.memory}
 		env.Policy = g.policy
 		log.with(s, env)
 	})
@@ -135,6 +146,9 @@ func (g *game) compare() {
 	}
 	g.same(m.dead, dead, "dead letters")
 	m.dead = nil
+	if g.quorum() {
+		g.compareLetters()
+	}
 	g.same(g.want, g.answers.verdicts, "confirmed publishes")
 	g.mu.Lock()
 	ends := slices.Clone(g.ends)
@@ -146,7 +160,8 @@ func (g *game) compare() {
 	g.same(0, len(ends), "ends of a queue that is to stay")
 	g.same(g.model.stat(), g.stat(), "counts")
 	if l, ok := g.log.(*lateHistoryLog); ok && l.durable && g.quorum() {
-		g.same(len(m.held)+g.model.stat().Ready, len(l.left()), "stored messages")
+		kept := g.model.(*quorumModel).letters.kept
+		g.same(len(m.held)+g.model.stat().Ready+len(kept), len(l.left()), "stored messages")
 	}
 	g.h.do(func() {
 		if g.world.log == noLog {
@@ -206,6 +221,9 @@ func (g *game) balanced() {
 		g.same(1, g.sinks[c].cancels(), "consumer %d is cancelled once", c.name)
 	}
 	g.log.settle()
+	if g.quorum() {
+		g.targets.end()
+	}
 	g.balance()
 	if g.t.err != nil {
 		g.t.FailNow()

@@ -58,16 +58,20 @@ const (
 	stepRestart
 	stepDelete
 	stepPolicy
+	stepTargets
+	stepAnswer
+	stepRetry
 	steps int = iota
 )
 
 var stepNames = [...]string{
 	"stepPublish", "stepSettle", "stepConsume", "stepCancel", "stepGet", "stepResume",
 	"stepWait", "stepDeclare", "stepPurge", "stepRestart", "stepDelete", "stepPolicy",
+	"stepTargets", "stepAnswer", "stepRetry",
 }
 
 // stepWeights are chosen so that queues fill and empty.
-var stepWeights = [steps]int{28, 30, 7, 4, 8, 10, 14, 1, 1, 3, 1, 4}
+var stepWeights = [steps]int{28, 30, 7, 4, 8, 10, 14, 1, 1, 3, 1, 4, 2, 2, 1}
 
 func (s step) String() string {
 	return fmt.Sprintf("{%s, %d, %d, %d}", stepNames[s.kind], s.a, s.b, s.c)
@@ -119,10 +123,17 @@ func quorumWorld(rnd *rand.Rand) world {
 	maybe(8, "x-expires", int32([]int{22, 102}[rnd.IntN(2)])) // never with something else
 	maybe(3, "x-max-length", int32(rnd.IntN(9)))
 	maybe(4, "x-max-length-bytes", int32(rnd.IntN(60)))
+	if rnd.IntN(4) == 0 { // whose letters are sent at least once
+		maybe(1, "x-overflow", "reject-publish")
+		maybe(1, argDeadLetterExchange, "d")
+		maybe(1, "x-dead-letter-strategy", "at-least-once")
+		return w
+	}
 	maybe(2, "x-overflow", []string{"drop-head", "reject-publish"}[rnd.IntN(2)])
 	if rnd.IntN(3) > 0 {
 		maybe(1, argDeadLetterExchange, "d")
 		maybe(2, "x-dead-letter-routing-key", "k")
+		maybe(3, "x-dead-letter-strategy", "at-least-once")
 	}
 	return w
 }

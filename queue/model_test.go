@@ -81,6 +81,7 @@ type modelMessage struct {
 	expiry      time.Time // zero for never
 	// count is how often it came back, and position where a quorum queue has it stored.
 	count, position int
+	by              int // its publisher
 }
 
 func (x modelMessage) overdue() bool { return !x.expiry.IsZero() && !time.Now().Before(x.expiry) }

@@ -16,13 +16,14 @@ type quorumModel struct {
 	// returned come before fresh.
 	returned, fresh []modelMessage
 	position        int // of the next message in the store
-	// noticed says that the publisher published since the queue was last under four
-	// fifths of its limit, blocked that it is refused until then.
-	noticed, blocked bool
+	// blocked are those who published, and whether they are refused.
+	blocked map[int]bool
+	letters modelLetters
 }
 
 func newQuorumModel(s Spec, policy message.Table) *quorumModel {
-	m := &quorumModel{modelState: modelState{durable: s.Durable}}
+	m := &quorumModel{modelState: modelState{durable: s.Durable}, blocked: map[int]bool{}}
+	m.letters = modelLetters{to: []string{targetReady}, got: map[string][]string{}}
 	m.setRules(s.Arguments, policy)
 	return m
 }
@@ -43,23 +44,17 @@ func (m *quorumModel) setRules(arguments, policy message.Table) {
 	if !m.rules.buries {
 		m.rules.rekey = ""
 	}
+	strategy, ok := valueOf(arguments, "x-dead-letter-strategy").(string)
+	if !ok {
+		strategy, _ = valueOf(policy, "dead-letter-strategy").(string)
+	}
+	m.rules.sure = strategy == "at-least-once" && m.rules.buries && m.rules.overflow == "reject-publish"
 	m.limited = false
 	for _, v := range []any{valueOf(arguments, argDeliveryLimit), valueOf(policy, policyDeliveryLimit)} {
 		if n, ok := message.Int(v); ok && (!m.limited || int(n) < m.limit) {
 			m.limit, m.limited = int(n), true
 		}
 	}
-}
-
-func (m *quorumModel) bounded() bool { return m.rules.maxLength >= 0 || m.rules.maxBytes >= 0 }
-func (m *quorumModel) refuses() bool { return m.bounded() && m.rules.overflow == "reject-publish" }
-func (m *quorumModel) ready() int    { return len(m.returned) + len(m.fresh) }
-
-func (m *quorumModel) bytes() (n int) {
-	for _, x := range slices.Concat(m.returned, m.fresh) {
-		n += len(x.body)
-	}
-	return n
 }
 
 // put puts a message to the tail.
@@ -87,6 +82,7 @@ func (m *quorumModel) begin() {
 	m.used = time.Now()
 	m.shorten()
 	m.expire()
+	m.forward()
 }
 
 // expire drops what has expired at the head, but for one that nobody could take yet.
@@ -95,14 +91,14 @@ func (m *quorumModel) expire(but ...string) {
 		if x := (*m.head())[0]; !x.overdue() || slices.Contains(but, x.body) {
 			return
 		}
-		m.die(m.takeHead(), Expired)
+		m.bury(m.takeHead(), Expired)
 	}
 }
 
 // shorten drops from the head what is too much.
 func (m *quorumModel) shorten() {
-	for m.bounded() && !m.refuses() && m.over(m.ready(), m.bytes()) {
-		m.die(m.takeHead(), MaxLen)
+	for m.bounded() && !m.refuses() && m.full() {
+		m.bury(m.takeHead(), MaxLen)
 	}
 }
 
@@ -111,44 +107,6 @@ func (m *quorumModel) shortenLast() {
 	before := len(m.dead)
 	m.shorten()
 	slices.Reverse(m.dead[before:])
-}
-
-// publish is refused late: one message more than the limit is let in (contract 05 §6).
-func (m *quorumModel) publish(x modelMessage) bool {
-	if m.refuses() {
-		if !m.noticed && m.over(m.ready(), m.bytes()) {
-			m.noticed, m.blocked = true, true
-		}
-		if m.blocked {
-			return false
-		}
-	}
-	m.waiting = false
-	m.stamp(&x)
-	m.put(x)
-	m.deliver(x.body) // before it can expire
-	m.shortenLast()
-	m.expire()
-	if !m.under() {
-		m.noticed = m.refuses()
-	}
-	m.notice()
-	return true
-}
-
-func (m *quorumModel) under() bool {
-	low := func(n, limit int) bool { return limit < 0 || n <= limit*4/5 }
-	return low(m.ready(), m.rules.maxLength) && low(m.bytes(), m.rules.maxBytes)
-}
-
-// notice is what the publisher hears of how full the queue is.
-func (m *quorumModel) notice() {
-	switch {
-	case !m.refuses() || m.under():
-		m.noticed, m.blocked = false, false
-	case m.over(m.ready(), m.bytes()):
-		m.blocked = m.noticed
-	}
 }
 
 // deliver hands out what is ready. fresh is a message that does not expire yet.
@@ -174,12 +132,13 @@ func (m *quorumModel) settle(ds []*modelDelivery, outcomes []Outcome) {
 		switch o := outcomes[i]; o {
 		case Ack:
 		case Discard:
-			m.die(d.modelMessage, Rejected)
+			m.bury(d.modelMessage, Rejected)
 		default:
 			m.comeBack(d.modelMessage, o)
 		}
 	}
 	m.settled()
+	m.forward()
 }
 
 func (m *quorumModel) comeBack(x modelMessage, o Outcome) {
@@ -187,7 +146,7 @@ func (m *quorumModel) comeBack(x modelMessage, o Outcome) {
 	x.redelivered = true
 	switch {
 	case m.limited && x.count > m.limit:
-		m.die(x, LimitReached)
+		m.bury(x, LimitReached)
 	case o == Requeue && !m.limited:
 		m.put(x)
 		if m.bounded() && !m.refuses() { // each is a command of its own
@@ -216,7 +175,7 @@ func (m *quorumModel) consume(c *modelConsumer) bool {
 	m.join(c)
 	m.elect()
 	m.deliver("")
-	m.notice()
+	m.forward()
 	return true
 }
 
@@ -241,7 +200,7 @@ func (m *quorumModel) cancel(c *modelConsumer, channelEnded bool) {
 	}
 	if m.waiting = channelEnded && c.held > 0; !m.waiting {
 		m.deliver("")
-		m.notice()
+		m.forward()
 	}
 }
 
@@ -258,20 +217,20 @@ func (m *quorumModel) get(noAck bool) (d *modelDelivery, remaining int) {
 	} else {
 		m.held = append(m.held, d)
 	}
-	m.notice()
+	m.forward()
 	return d, remaining
 }
 
 func (m *quorumModel) resume(c *modelConsumer, room int) {
 	m.widen(c, room)
 	m.deliver("")
-	m.notice()
+	m.forward()
 }
 
 func (m *quorumModel) purge() int {
 	n := m.ready()
 	m.returned, m.fresh = nil, nil
-	m.notice()
+	m.forward()
 	return n
 }
 
@@ -283,9 +242,14 @@ func (m *quorumModel) declared() {}
 func (m *quorumModel) obey(arguments, policy message.Table) {
 	m.setRules(arguments, policy)
 	m.used = time.Now()
+	letters := m.letters.kept
+	if !m.rules.sure {
+		m.letters.kept = nil
+	}
 	m.shortenLast()
+	m.obeyLetters(letters)
 	m.deliver("")
-	m.notice()
+	m.forward()
 }
 
 // consumers is how many there are, with those who are gone and hold something, be it
@@ -319,12 +283,17 @@ func (m *quorumModel) tick() {
 	if !m.gone {
 		m.expire()
 		m.deliver("")
-		m.notice()
+		m.forward()
 	}
 }
 
-// setTimer has nothing to do: the head goes when its time has come.
-func (m *quorumModel) setTimer() {}
+// setTimer has no timer to set: the head goes when its time has come. What died of a
+// batch of publishes is sent after the batch.
+func (m *quorumModel) setTimer() {
+	if !m.gone {
+		m.forward()
+	}
+}
 
 // restart gives back what is held; the order is that of the store.
 func (m *quorumModel) restart() {
@@ -335,12 +304,15 @@ func (m *quorumModel) restart() {
 		all = append(all, d.modelMessage)
 	}
 	slices.SortFunc(all, func(a, b modelMessage) int { return a.position - b.position })
-	*m = quorumModel{modelState: m.anew(), limit: m.limit, limited: m.limited, position: m.position}
+	*m = quorumModel{
+		modelState: m.anew(), limit: m.limit, limited: m.limited, position: m.position,
+		blocked: map[int]bool{}, letters: m.restartLetters(),
+	}
 	for _, x := range all {
 		switch {
 		case !m.durable:
 		case m.limited && x.count > m.limit:
-			m.die(x, LimitReached)
+			m.bury(x, LimitReached)
 		default:
 			m.fresh = append(m.fresh, x)
 		}

@@ -137,6 +137,14 @@ func historiesThatFailed() (classic, quorum []history) {
 			{stepPolicy, 6, 0, 0},  // policy [{dead-letter-exchange e}]
 			{stepSettle, 3, 12, 1}, // requeue all, from "000004" on
 		}},
+		// Who published while the queue was nearly empty was not refused.
+		{seed: 99, world: world{arguments: args("x-max-length", int32(5), "x-overflow", "reject-publish")}, steps: []step{
+			{stepPublish, 0, 336, 0}, // publish by 1 "000001"
+			{stepPublish, 3, 0, 0},   // publish "000002"; "000003"; "000004"; "000005"
+			{stepPublish, 0, 0, 0},   // publish "000006"
+			{stepGet, 0, 0, 0},       // get "000001"
+			{stepPublish, 0, 336, 0}, // publish by 1 "000007"
+		}},
 	}
 }
 
