@@ -21,8 +21,8 @@ type check struct {
 }
 
 // declareChecks are the checks of queue.declare's arguments in RabbitMQ's order
-// (contract 05 §2). x-delivery-limit and x-queue-master-locator are not there:
-// RabbitMQ takes any value of theirs.
+// (contract 05 §2). x-delivery-limit is not there: RabbitMQ takes any value of it;
+// x-queue-master-locator has checkMasterLocator.
 func declareChecks() []check {
 	return []check{
 		{"x-expires", wantExpires},

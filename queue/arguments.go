@@ -16,6 +16,7 @@ const (
 	argDeadLetterExchange = "x-dead-letter-exchange"
 	argSingleActive       = "x-single-active-consumer"
 	argSegmentSize        = "x-stream-max-segment-size-bytes"
+	argMasterLocator      = "x-queue-master-locator"
 )
 
 // maxSegmentSize is the largest segment of a stream, in octets.
@@ -44,6 +45,9 @@ func CheckDeclare(types *Types, s Spec) (Type, error) {
 		return nil, err
 	}
 	if err := checkSegmentSize(caps, s); err != nil {
+		return nil, err
+	}
+	if err := checkMasterLocator(caps, s); err != nil {
 		return nil, err
 	}
 	t, ok := types.registered[name]
@@ -181,6 +185,28 @@ func checkSegmentSize(caps Capabilities, s Spec) error {
 		return reply.Errorf(reply.PreconditionFailed, "Exceeded max value for %s", argSegmentSize)
 	}
 	return nil
+}
+
+// checkMasterLocator refuses a strategy that there is none of. RabbitMQ takes any
+// value for good and looks for the strategy only when it places the queue, where its
+// channel crashes: hence the INTERNAL_ERROR without a text or a method. An exclusive
+// queue has its place, beside its connection.
+func checkMasterLocator(caps Capabilities, s Spec) error {
+	if s.Exclusive || !slices.Contains(caps.Arguments, argMasterLocator) {
+		return nil
+	}
+	v, ok := s.Arguments.Get(argMasterLocator)
+	if !ok {
+		return nil
+	}
+	strategy, ok := v.(string)
+	if b, isBytes := v.([]byte); isBytes {
+		strategy, ok = string(b), true
+	}
+	if ok && slices.Contains([]string{"min-masters", "client-local", "random"}, strategy) {
+		return nil
+	}
+	return &reply.Error{Code: reply.InternalError, NoMethod: true}
 }
 
 // checkImplemented refuses the first supported argument whose feature is not

@@ -317,7 +317,8 @@ func TestDeclareAccepts(t *testing.T) {
 		"what no type knows":                 args("x-whatever", int32(1), "y", nil, "x-ha-policy", "all"),
 		"consumer arguments":                 args("x-priority", "a", "x-stream-offset", "first", "x-credit", int32(1)),
 		"arguments without a visible effect": args("x-queue-mode", "lazy", "x-queue-version", int8(2), "x-queue-master-locator", "min-masters"),
-		"any master locator":                 args("x-queue-master-locator", message.Table{{Name: "k", Value: nil}}),
+		"a master locator of bytes":          args(argMasterLocator, []byte("client-local")),
+		"a master locator before a bad one":  args(argMasterLocator, "random", argMasterLocator, "dice"),
 		"a good value before a bad one":      args("x-queue-version", int32(1), "x-queue-version", int32(-2)),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -327,6 +328,18 @@ func TestDeclareAccepts(t *testing.T) {
 			require.Equal(t, "classic", typ.Name())
 		})
 	}
+}
+
+func TestDeclareWithoutAStrategyOfThatNameIsAnInternalError(t *testing.T) {
+	t.Parallel()
+	for _, v := range []any{"dice", "", []byte("dice"), int32(1), nil, true, []any{}, message.Table{{Name: "k", Value: nil}}} {
+		_, err := CheckDeclare(typesOf(t, Classic()), Spec{Name: "q", VHost: "/", Arguments: args(argMasterLocator, v)})
+		require.Equal(t, &reply.Error{Code: reply.InternalError, NoMethod: true}, err, "%v", v)
+	}
+	_, err := CheckDeclare(typesOf(t, Classic()), Spec{Name: "q", VHost: "/", Exclusive: true, Arguments: args(argMasterLocator, "dice")})
+	require.NoError(t, err, "exclusive")
+	_, err = CheckDeclare(typesOf(t, Classic()), Spec{Name: "q", VHost: "/", Arguments: args(argMasterLocator, "dice", "x-max-length", int32(-1))})
+	requireText(t, "PRECONDITION_FAILED - invalid arg 'x-max-length' for queue 'q' in vhost '/': {value_negative,-1}", err)
 }
 
 func TestDeclareNamesAFeatureThatIsNotThereYet(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 
 // locator is an argument that RabbitMQ compares and does not check, so that it
 // can have any value. All texts of this file are RabbitMQ 3.10.8's.
-const locator = "x-queue-master-locator"
+const locator = argMasterLocator
 
 const lockedText = "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'q' in vhost '/'. " +
 	"It could be originally declared on another connection or the exclusive property value does not match that of the original declaration."
