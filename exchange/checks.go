@@ -86,7 +86,7 @@ func (t *Topology) CheckDelete(name string) error {
 // arguments only alternate-exchange counts (contract 04 §3).
 func (t *Topology) CheckEquivalent(x *Exchange, s Spec) error {
 	for _, f := range []struct{ name, received, current string }{
-		{"type", s.Type, x.spec.Type},
+		{"type", typeAtom(s.Type), typeAtom(x.spec.Type)},
 		{"durable", strconv.FormatBool(s.Durable), strconv.FormatBool(x.spec.Durable)},
 		{"auto_delete", strconv.FormatBool(s.AutoDelete), strconv.FormatBool(x.spec.AutoDelete)},
 		{"internal", strconv.FormatBool(s.Internal), strconv.FormatBool(x.spec.Internal)},
@@ -111,6 +111,18 @@ func (t *Topology) CheckEquivalent(x *Exchange, s Spec) error {
 		return t.inequivalent(x, argAlternate, bareValue(received), bareValue(current))
 	}
 	return nil
+}
+
+// typeAtom prints a type as Erlang prints an atom: in quotes unless it is a word, such
+// as 'x-random', which stands in the text in two pairs of quotes.
+func typeAtom(name string) string {
+	word := func(r rune) bool {
+		return r == '_' || r == '@' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
+	}
+	if name != "" && 'a' <= name[0] && name[0] <= 'z' && strings.IndexFunc(name, func(r rune) bool { return !word(r) }) < 0 {
+		return name
+	}
+	return "'" + name + "'"
 }
 
 // bareValue prints a value where the other side has one too. A void prints like

@@ -77,6 +77,7 @@ func TestDeclareRefuses(t *testing.T) {
 		{"or is a binary", there, Spec{Name: "y", Type: "direct", Arguments: ae([]byte("z"))}, reply.PreconditionFailed, "invalid type 'binary' for arg 'alternate-exchange' in exchange 'y' in vhost '/'"},
 
 		{"another type", there, Spec{Name: "x", Type: "fanout", Durable: true}, reply.PreconditionFailed, "inequivalent arg 'type' for exchange 'x' in vhost '/': received 'fanout' but current is 'direct'"},
+		{"another type with a hyphen", there, Spec{Name: "x", Type: "x-random"}, reply.PreconditionFailed, "inequivalent arg 'type' for exchange 'x' in vhost '/': received ''x-random'' but current is 'direct'"},
 		{"another durable", there, Spec{Name: "x", Type: "direct", Durable: true, AutoDelete: true}, reply.PreconditionFailed, "inequivalent arg 'durable' for exchange 'x' in vhost '/': received 'true' but current is 'false'"},
 		{"another auto-delete", Spec{Name: "x", Type: "direct", AutoDelete: true}, Spec{Name: "x", Type: "direct", Internal: true}, reply.PreconditionFailed, "inequivalent arg 'auto_delete' for exchange 'x' in vhost '/': received 'false' but current is 'true'"},
 		{"another internal", there, Spec{Name: "x", Type: "direct", Internal: true, Arguments: ae("a")}, reply.PreconditionFailed, "inequivalent arg 'internal' for exchange 'x' in vhost '/': received 'true' but current is 'false'"},
