@@ -77,6 +77,9 @@ func CheckConsumer(types *Types, caps Capabilities, s Spec, args message.Table) 
 	if err := checkKnown(types.consumerArguments, caps.ConsumerArguments, rabbitName, s, args); err != nil {
 		return err
 	}
+	if err := checkCredit(args); err != nil {
+		return err
+	}
 	return checkImplemented(caps.Unimplemented, caps.ConsumerArguments, s, args)
 }
 
@@ -185,6 +188,17 @@ func checkSegmentSize(caps Capabilities, s Spec) error {
 		return reply.Errorf(reply.PreconditionFailed, "Exceeded max value for %s", argSegmentSize)
 	}
 	return nil
+}
+
+// checkCredit refuses an x-credit that is no table. RabbitMQ does not check it, and its
+// channel crashes when it reads the credit: hence the INTERNAL_ERROR without a text or
+// a method.
+func checkCredit(args message.Table) error {
+	v, ok := args.Get(argCredit)
+	if _, isTable := v.(message.Table); !ok || isTable {
+		return nil
+	}
+	return &reply.Error{Code: reply.InternalError, NoMethod: true}
 }
 
 // checkMasterLocator refuses a strategy that there is none of. RabbitMQ takes any
