@@ -2,6 +2,8 @@ package channel
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -262,21 +264,20 @@ func (ch *Channel) Close() { ch.CloseBecause(reply.Reason{By: reply.ByClient}) }
 // to its queues in order, an open transaction is dropped and confirms that were
 // not sent are lost. The reason is for the watcher. It is idempotent. Afterwards
 // only Close, CloseBecause, Flush, Confirms and Written may be called.
-func (ch *Channel) CloseBecause(why reply.Reason) {
-	ch.flush()
-	ch.mu.Lock()
-	if ch.closed {
-		ch.mu.Unlock()
-		return
+func (ch *Channel) CloseBecause(why reply.Reason) { CloseAll([]*Channel{ch}, why) }
+
+// CloseAll is CloseBecause for the channels of a connection that ends: all consumers
+// have gone before anything returns, so that none of the channels is given what
+// another had.
+func CloseAll(list []*Channel, why reply.Reason) {
+	var ending []*Channel
+	var consumers []*consumer
+	for _, ch := range list {
+		if cs, ok := ch.quit(); ok {
+			ending = append(ending, ch)
+			consumers = append(consumers, cs...)
+		}
 	}
-	ch.closed = true
-	ch.stopWatch()
-	consumers := ch.consumers
-	ch.consumers = nil
-	ch.takeWaiting()
-	ch.mu.Unlock()
-	ch.endReplies()
-	ch.confirms.Close()
 	// Those that wait for their turn as the single active consumer go first, or they
 	// would get it.
 	for _, active := range []bool{false, true} {
@@ -286,12 +287,40 @@ func (ch *Channel) CloseBecause(why reply.Reason) {
 			}
 		}
 	}
+	for _, ch := range ending {
+		ch.giveUp(why)
+	}
+}
+
+// quit closes the channel for deliveries, answers and confirms, and gives the
+// consumers it had; false if it is closed already.
+func (ch *Channel) quit() ([]*consumer, bool) {
+	ch.flush()
+	ch.mu.Lock()
+	if ch.closed {
+		ch.mu.Unlock()
+		return nil, false
+	}
+	ch.closed = true
+	ch.stopWatch()
+	consumers := slices.Collect(maps.Values(ch.consumers))
+	ch.consumers = nil
+	ch.takeWaiting()
+	ch.mu.Unlock()
+	ch.endReplies()
+	ch.confirms.Close()
+	return consumers, true
+}
+
+// giveUp returns what a channel without consumers still has, and tells the watcher.
+func (ch *Channel) giveUp(why reply.Reason) {
 	if ch.tx != nil {
 		ch.tx.drop(ch)
 	}
 	ch.mu.Lock()
 	entries := ch.unacked.takeAll(nil)
 	ch.mu.Unlock()
+	byWord(entries)
 	ch.settle(entries, queue.Return, nil)
 	ch.flush()
 	if ch.watcher != nil {

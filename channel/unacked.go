@@ -3,6 +3,7 @@ package channel
 import (
 	"cmp"
 	"slices"
+	"strconv"
 
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/queue"
@@ -34,6 +35,24 @@ func inOrder(es []unackedEntry) {
 			return
 		}
 	}
+}
+
+// byWord sorts entries as RabbitMQ's quorum queues take back those of a channel that is
+// gone: one consumer's after the other's in the order of their tags, among which a
+// basic.get stands with its delivery tag in digits, so that 10 comes before 2
+// (rabbit_fifo:handle_down/3). The other queues have a place for each message, and
+// the order is all the same to them.
+func byWord(es []unackedEntry) {
+	slices.SortFunc(es, func(a, b unackedEntry) int {
+		return cmp.Or(cmp.Compare(a.word(), b.word()), cmp.Compare(a.tag, b.tag))
+	})
+}
+
+func (e *unackedEntry) word() string {
+	if e.by == nil {
+		return strconv.FormatUint(e.tag, 10)
+	}
+	return e.by.tag
 }
 
 func compareUnacked(a, b unackedEntry) int {

@@ -122,9 +122,15 @@ func (c *Conn) endSessions(why reply.Reason) {
 	c.interrupt.Lock()
 	c.overdue, c.released = nil, true
 	c.interrupt.Unlock()
+	var channels []*channel.Channel
 	for _, s := range c.sessions {
 		if s.ch != nil {
-			s.ch.CloseBecause(why)
+			channels = append(channels, s.ch)
+		}
+	}
+	channel.CloseAll(channels, why)
+	for _, s := range c.sessions {
+		if s.ch != nil {
 			c.view.closed(s.number)
 		}
 		s.content.drop()

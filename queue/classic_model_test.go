@@ -202,7 +202,7 @@ func (m *classicModel) settle(ds []*modelDelivery, outcomes []Outcome) {
 	m.waiting = false
 	requeued := false
 	for i, d := range ds {
-		if i > 0 && d.to != ds[i-1].to {
+		if i > 0 && d.to != ds[i-1].to && outcomes[i] != Return {
 			m.settled(requeued)
 			requeued = false
 		}

@@ -120,12 +120,13 @@ func (m *quorumModel) deliver(fresh string) {
 	}
 }
 
-// settle settles deliveries, of one consumer after the other.
+// settle settles deliveries, of one consumer after the other; what a channel that is
+// gone had comes back at once.
 func (m *quorumModel) settle(ds []*modelDelivery, outcomes []Outcome) {
 	m.use()
 	m.waiting = false
 	for i, d := range ds {
-		if i > 0 && d.to != ds[i-1].to {
+		if i > 0 && d.to != ds[i-1].to && outcomes[i] != Return {
 			m.settled()
 		}
 		m.takeBack(d)
