@@ -82,10 +82,11 @@ func (q *quorum) Settle(in []Settle, out *Actions) {
 }
 
 // command is how many of settlements are one command in RabbitMQ, which looks after each
-// how full the queue is: those of one consumer, or of a transaction.
+// how full the queue is: those of one consumer, of a transaction, or of a channel that
+// is gone.
 func command(in []Settle) int {
 	for i := 1; i < len(in); i++ {
-		if in[i].Consumer != in[i-1].Consumer && in[i].Atom == nil {
+		if in[i].Consumer != in[i-1].Consumer && in[i].Atom == nil && in[i].Outcome != Return {
 			return i
 		}
 	}
