@@ -150,7 +150,7 @@ type Channel struct {
 	tx        *transaction
 	routes    routes
 	props     inspector
-	pending   []posting
+	pending   []queue.Posting
 	pendingN  int
 	wait      queue.Wait     // see Flush
 	settled   []unackedEntry // scratch
@@ -183,12 +183,6 @@ func New(c Config) *Channel {
 // store: until done is closed. nil is without end.
 func (ch *Channel) WaitUntil(done <-chan struct{}) { ch.until = done }
 
-// posting is what is collected for one queue.
-type posting struct {
-	host *queue.Host
-	b    *queue.Batch
-}
-
 const (
 	// maxPostings is for how many queues a channel collects at a time.
 	maxPostings = 16
@@ -199,16 +193,16 @@ const (
 // batch gives the batch in which publishes and settles for a queue are collected.
 func (ch *Channel) batch(h *queue.Host) *queue.Batch {
 	for i := len(ch.pending) - 1; i >= 0; i-- {
-		if ch.pending[i].host == h {
+		if ch.pending[i].Host == h {
 			ch.pendingN++
-			return ch.pending[i].b
+			return ch.pending[i].Batch
 		}
 	}
 	if len(ch.pending) == maxPostings {
 		ch.flush()
 	}
 	b := queue.NewBatch()
-	ch.pending = append(ch.pending, posting{h, b})
+	ch.pending = append(ch.pending, queue.Posting{Host: h, Batch: b})
 	ch.pendingN++
 	return b
 }
@@ -225,12 +219,11 @@ func (ch *Channel) Flush() queue.Wait {
 
 func (ch *Channel) flush() {
 	ch.pendingN = 0
-	for i, p := range ch.pending {
-		ch.pending[i] = posting{}
-		if w := p.host.Post(p.b); w.C != nil && (ch.wait.C == nil || !w.Optional()) {
+	queue.PostAll(ch.pending, func(w queue.Wait) {
+		if w.C != nil && (ch.wait.C == nil || !w.Optional()) {
 			ch.wait = w
 		}
-	}
+	})
 	ch.pending = ch.pending[:0]
 }
 

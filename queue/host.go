@@ -227,33 +227,69 @@ func (h *Host) Capabilities() Capabilities { return h.typ.Capabilities() }
 // the batch had publishes and the queue's consumers lag behind them, the result
 // says what to wait for: who reads for a publisher does so before it reads on.
 func (h *Host) Post(b *Batch) Wait {
-	var w Wait
-	publishes := len(b.publishes) > 0
+	p := Posting{Host: h, Batch: b}
+	p.place()
+	return p.run()
+}
+
+// Posting is a batch for a host.
+type Posting struct {
+	Host  *Host
+	Batch *Batch
+
+	runs      bool // the host is the poster's to run
+	publishes bool
+	wait      Wait
+}
+
+// PostAll posts to several hosts in turn and tells of each what Post would. All have
+// their batch before the first one runs, so that what dies in one queue of a publish does
+// not get into another before the publish itself does.
+func PostAll(ps []Posting, told func(Wait)) {
+	for i := range ps {
+		ps[i].place()
+	}
+	for i := range ps {
+		told(ps[i].run())
+		ps[i] = Posting{}
+	}
+}
+
+// place hands the batch over, and takes the host if it is idle.
+func (p *Posting) place() {
+	h := p.Host
+	p.publishes = len(p.Batch.publishes) > 0
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
-		h.refuse(b)
-		return w
+		h.refuse(p.Batch)
+		p.publishes = false
+		return
 	}
-	h.put(b)
+	h.put(p.Batch)
 	if (h.running || h.recovering) && h.in.Len() > maxMailbox {
 		if h.room == nil {
 			h.room = make(chan struct{})
 		}
-		w.C = h.room
+		p.wait.C = h.room
 	}
-	run := !h.running
+	p.runs = !h.running
 	h.running = true
 	h.mu.Unlock()
-	if run {
+}
+
+// run runs the host if it was taken, and says what to wait for.
+func (p *Posting) run() Wait {
+	h := p.Host
+	if p.runs {
 		h.run(maxTurns)
 	}
-	if w.C == nil && publishes {
+	if p.wait.C == nil && p.publishes {
 		if c := h.lag.pause(); c != nil {
-			w = Wait{c, &h.lag}
+			return Wait{c, &h.lag}
 		}
 	}
-	return w
+	return p.wait
 }
 
 // PostLater is Post for a goroutine that runs another queue: if this one is
