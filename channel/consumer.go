@@ -30,6 +30,9 @@ type consumer struct {
 	spec  queue.Consumer     // as its queue was asked
 	id    message.ConsumerID // set in the queue's turn before the first delivery
 	waits bool               // stands in ch.waiting; guarded by ch.mu
+	// unshared says that its queue knows nothing of a limit for the whole channel, which
+	// came after the consumer.
+	unshared bool
 	// active says that it does not wait behind a single active consumer. It never
 	// becomes false again.
 	active atomic.Bool
@@ -58,6 +61,9 @@ func (c *consumer) TryTake(size int) bool {
 // would do the same for ever.
 func (c *consumer) tryTake(size int) bool {
 	ch, cost := c.ch, Cost(size)
+	if c.unshared {
+		return ch.window.TryTake(cost)
+	}
 	if !ch.global.TryPass() || !ch.window.TryTake(cost) {
 		return false
 	}
@@ -290,7 +296,7 @@ func (ch *Channel) Consume(c Consume, ok func(tag string)) error {
 	if tag == "" {
 		tag = generated("amq.ctag-")
 	}
-	cons := &consumer{ch: ch, tag: tag, host: h, noAck: c.NoAck}
+	cons := &consumer{ch: ch, tag: tag, host: h, noAck: c.NoAck, unshared: !h.Capabilities().GlobalQos}
 	cons.active.Store(!queue.SingleActive(h.Spec()))
 	cons.spec = queue.Consumer{
 		Tag: tag, NoAck: c.NoAck, Exclusive: c.Exclusive,
