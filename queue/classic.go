@@ -102,6 +102,10 @@ func (q *classic) Enqueue(in []Publish, out *Actions) {
 			continue
 		}
 		q.consumers.waiting = false
+		if q.rules.fleeting && q.ready > 0 && !q.owes() {
+			q.forgo(p, out)
+			continue
+		}
 		passed := q.ready == 0 && q.passThrough(p.Msg, out)
 		durable := q.durable && p.Msg.Persistent() && !passed
 		if !durable && p.Ref.Wanted() {

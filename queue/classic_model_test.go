@@ -163,6 +163,9 @@ func (m *classicModel) publish(x modelMessage) bool {
 	}
 	m.waiting = false
 	expires := m.stamp(&x)
+	if m.rules.ttl == 0 && !m.rules.buries && len(m.ready) > 0 {
+		return true // nobody can take it, and it has no time to wait
+	}
 	m.insert(x)
 	m.deliver(x.body) // before it can expire
 	before := len(m.ready)

@@ -22,6 +22,9 @@ type rules struct {
 	// buries says that there is a dead-letter exchange, dlx, and rekeys that rekey
 	// is to be used there instead of the message's own routing key.
 	buries, rekeys bool
+	// fleeting says that a message which nobody takes at once is of no use: it expires
+	// on arrival and does not become a dead letter.
+	fleeting bool
 	// counts says that it is counted how often a message was delivered, and limit is
 	// how often it may come back.
 	counts bool
@@ -66,6 +69,7 @@ func rulesOf(s Spec, policy message.Table) rules {
 	r.refuses = r.limited && r.rejects
 	r.dlx, r.buries = text("dead-letter-exchange")
 	r.rekey, r.rekeys = text("dead-letter-routing-key")
+	r.fleeting = r.ttl == 0 && !r.buries
 	r.any = r.ttl >= 0 || r.idle >= 0 || r.limited || r.buries
 	return r
 }
@@ -245,6 +249,16 @@ func (q *classic) refusePublish(p *Publish, out *Actions) {
 		return
 	}
 	out.DeadLetter = append(out.DeadLetter, q.rules.dead(p.Msg, MaxLen, p.Atom))
+}
+
+// forgo answers a publish that expires on arrival behind others, where nobody can take
+// it. RabbitMQ gives it no place in the queue, so that it pushes nothing out of a full
+// one and does not wait until those before it are gone.
+func (q *classic) forgo(p *Publish, out *Actions) {
+	if p.Ref.Wanted() {
+		out.Confirm = append(out.Confirm, p.Ref)
+	}
+	p.Msg.Release()
 }
 
 // drops reports whether what is too much is dropped, and not refused.

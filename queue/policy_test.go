@@ -30,7 +30,7 @@ func TestAPolicyIsMergedWithTheArguments(t *testing.T) {
 	}{
 		"neither":            {nil, nil, plain},
 		"nothing it knows":   {args("x-whatever", "x"), args("max-age", "1h", "queue-mode", "lazy", "consumer-timeout", int64(1)), plain},
-		"policy alone":       {nil, args("message-ttl", int64(0), "expires", int64(7)), with(func(r *rules) { r.ttl, r.idle = 0, 7 })},
+		"policy alone":       {nil, args("message-ttl", int64(0), "expires", int64(7)), with(func(r *rules) { r.ttl, r.idle, r.fleeting = 0, 7, true })},
 		"argument alone":     {args("x-message-ttl", int32(5), "x-expires", int8(7)), nil, with(func(r *rules) { r.ttl, r.idle = 5, 7 })},
 		"the lower argument": {args("x-message-ttl", int32(5)), args("message-ttl", int64(6)), with(func(r *rules) { r.ttl = 5 })},
 		"the lower policy":   {args("x-expires", int32(5)), args("expires", int64(4)), with(func(r *rules) { r.idle = 4 })},
