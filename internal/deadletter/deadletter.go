@@ -181,7 +181,7 @@ func group(entries []any) []any {
 		if ok && slices.ContainsFunc(grouped, same) {
 			continue
 		}
-		if _, counted := t.Get("count"); ok && !counted {
+		if count, _ := t.Get("count"); ok && count == nil {
 			n := 0
 			for _, o := range entries {
 				if same(o) {
@@ -199,14 +199,28 @@ func group(entries []any) []any {
 // sameDeath reports whether an entry is of the same queue and reason as another.
 func sameDeath(v any, entry message.Table) bool {
 	t, ok := v.(message.Table)
-	return ok && text(t, "queue") == text(entry, "queue") && text(t, "reason") == text(entry, "reason")
+	return ok && plain(t, "queue") == plain(entry, "queue") && plain(t, "reason") == plain(entry, "reason")
 }
 
-// countUp gives an entry that counts one death more.
+// plain gives a field as what RabbitMQ compares where it does not ask for its type: a
+// byte array is the same as a string, and an integer is one of any size.
+func plain(t message.Table, name string) any {
+	v, _ := t.Get(name)
+	if b, ok := v.([]byte); ok {
+		return string(b)
+	}
+	if n, ok := message.Int(v); ok {
+		return n
+	}
+	return text(t, name)
+}
+
+// countUp gives an entry that counts one death more. A void count is to RabbitMQ as if
+// there was none, and stays behind the new one.
 func countUp(t message.Table) message.Table {
 	t = slices.Clone(t)
 	i := slices.IndexFunc(t, func(f message.Field) bool { return f.Name == "count" })
-	if i < 0 {
+	if i < 0 || t[i].Value == nil {
 		return slices.Insert(t, 0, message.Field{Name: "count", Value: int64(1)})
 	}
 	n, _ := message.Int(t[i].Value)

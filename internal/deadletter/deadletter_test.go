@@ -107,6 +107,28 @@ func TestTheOrderOfDeaths(t *testing.T) {
 	}
 }
 
+func TestAClientsEntryIsCountedUp(t *testing.T) {
+	t.Parallel()
+	entry := func(queue, reason, count any) message.Table {
+		return message.Table{{Name: "count", Value: count}, {Name: "queue", Value: queue}, {Name: "reason", Value: reason}}
+	}
+	for name, c := range map[string]struct{ before, want []any }{
+		"an integer of another size": {[]any{entry("q", "expired", int8(4))}, []any{entry("q", "expired", int64(5))}},
+		"byte arrays":                {[]any{entry([]byte("q"), []byte("expired"), int64(1))}, []any{entry([]byte("q"), []byte("expired"), int64(2))}},
+		"a void count stays": {[]any{entry("q", "expired", nil)}, []any{append(
+			message.Table{{Name: "count", Value: int64(1)}}, entry("q", "expired", nil)...)}},
+		"integers are no queue's name": {[]any{entry(int32(1), "expired", int64(1)), entry(int64(1), "expired", int64(7)), entry(int64(2), "expired", int64(3)), entry("q", "expired", int64(1))},
+			[]any{entry("q", "expired", int64(2)), entry(int64(2), "expired", int64(3)), entry(int32(1), "expired", int64(1))}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := dead(t, message.Properties{Headers: message.Table{{Name: xDeath, Value: c.before}}})
+			got, _ := headersOf(t, die(t, m, "q", "expired")).Get(xDeath)
+			require.Equal(t, c.want, got)
+		})
+	}
+}
+
 func TestCircles(t *testing.T) {
 	t.Parallel()
 	type death struct{ queue, reason string }
