@@ -141,6 +141,9 @@ func checkDefinition(k Kind, d message.Table) string {
 	if twice := duplicates(d); len(twice) > 0 {
 		return term(twice) + " duplicate keys not allowed"
 	}
+	if fault := checkLocator(k, d); fault != "" {
+		return fault
+	}
 	var unknown, mirroring message.Table
 	for _, f := range d {
 		switch r, ok := ruleOf(f.Name); {
@@ -150,6 +153,7 @@ func checkDefinition(k Kind, d message.Table) string {
 			if !r.fits(f.Value) {
 				return term(f.Value) + " is not a valid " + r.what
 			}
+		case f.Name == masterLocator: // checked
 		case ofMirroring(f.Name):
 			mirroring = append(mirroring, f)
 		default:
@@ -157,6 +161,19 @@ func checkDefinition(k Kind, d message.Table) string {
 		}
 	}
 	return cmp.Or(checkMirroring(mirroring), checkUnknown(unknown))
+}
+
+// masterLocator is the key for where a queue is placed in a cluster.
+const masterLocator = "queue-master-locator"
+
+// checkLocator gives what RabbitMQ says of a placement that it refuses, before it looks
+// at anything else.
+func checkLocator(k Kind, d message.Table) string {
+	v, ok := d.Get(masterLocator)
+	if !ok || k == Operator || oneOf("min-masters", "client-local", "random")(v) {
+		return ""
+	}
+	return term(v) + " invalid queue-master-locator value"
 }
 
 func checkUnknown(d message.Table) string {

@@ -5,11 +5,11 @@ import "github.com/warrenmq/warren/message"
 // The policies of mirrored classic queues are many users' only ones. They are taken,
 // and checked as RabbitMQ 3.10 does; with a single node they mean nothing.
 
-// ofMirroring reports whether a key is about mirrored queues, or the node of a queue.
+// ofMirroring reports whether a key is about mirrored queues.
 func ofMirroring(key string) bool {
 	switch key {
 	case "ha-mode", "ha-params", "ha-sync-mode", "ha-sync-batch-size",
-		"ha-promote-on-shutdown", "ha-promote-on-failure", "queue-master-locator":
+		"ha-promote-on-shutdown", "ha-promote-on-failure":
 		return true
 	}
 	return false
@@ -17,14 +17,6 @@ func ofMirroring(key string) bool {
 
 // checkMirroring gives what RabbitMQ says of keys of mirroring that it refuses.
 func checkMirroring(d message.Table) string {
-	if v, ok := d.Get("queue-master-locator"); ok {
-		if !oneOf("min-masters", "client-local", "random")(v) {
-			return term(v) + " invalid queue-master-locator value"
-		}
-		if len(d) == 1 {
-			return ""
-		}
-	}
 	if len(d) == 0 {
 		return ""
 	}
