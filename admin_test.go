@@ -273,4 +273,15 @@ func TestLimitsOfAUser(t *testing.T) {
 	for range 3 {
 		channel(t, conn)
 	}
+	// The limit is for all connections of the user together.
+	require.NoError(t, b.Auth().ClearLimit("ann", warren.UserMaxConnections))
+	require.NoError(t, b.Auth().SetLimit("ann", warren.UserMaxChannels, 4))
+	other := mustDial(t, addr, ann)
+	channel(t, other)
+	why = closed(other)
+	_, err = other.Channel()
+	require.Error(t, err)
+	requireCode(t, await(t, why), amqp.NotAllowed,
+		"NOT_ALLOWED - number of channels opened for user 'ann' has reached the maximum allowed user limit of (4)")
+	channel(t, conn)
 }

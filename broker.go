@@ -58,6 +58,7 @@ type client interface {
 	Close(*reply.Error)
 	Abort()
 	Done() <-chan struct{}
+	Channels() int
 }
 
 // link is what the broker knows of a connection.

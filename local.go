@@ -52,7 +52,7 @@ func (b *Broker) local(s channelSettings) (*transport.Local, error) {
 			return nil, fmt.Errorf("user '%s': %w", s.user, auth.ErrNoUser)
 		}
 		cfg.Impersonator = u.MayImpersonate()
-		cfg.MaxChannels = func() int { return gate{b}.MaxChannels(s.user) }
+		cfg.MaxChannels = func(l *transport.Local) (limit, elsewhere int) { return gate{b}.maxChannels(l, s.user) }
 		cfg.Access = func() *auth.Access {
 			// Without a row there is an Access all the same: it allows nothing.
 			a, _ := b.auth.Access(s.user, s.vhost)

@@ -116,12 +116,33 @@ func (g gate) Authenticate(mechanism string, response []byte, peer net.Addr) (*a
 	return u, err
 }
 
-func (g gate) MaxChannels(user string) int {
+func (g gate) MaxChannels(c *connection.Conn, user string) (limit, elsewhere int) {
+	return g.maxChannels(c, user)
+}
+
+// maxChannels is MaxChannels for a connection of any kind. The others are only counted
+// where there is a limit.
+func (g gate) maxChannels(c client, user string) (limit, elsewhere int) {
 	u, ok := g.auth.User(user)
 	if !ok {
-		return 0
+		return 0, 0
 	}
-	return u.Limit(auth.MaxChannels)
+	limit = u.Limit(auth.MaxChannels)
+	if limit < 0 {
+		return limit, 0
+	}
+	g.mu.Lock()
+	var others []client
+	for o, l := range g.conns {
+		if o != c && l.user == user {
+			others = append(others, o)
+		}
+	}
+	g.mu.Unlock()
+	for _, o := range others {
+		elsewhere += o.Channels()
+	}
+	return limit, elsewhere
 }
 
 // Open makes the checks of contract 02 §5 in their order. The connection is

@@ -91,10 +91,10 @@ func (b *fakeBroker) Release(c *Conn, _ reply.Reason) {
 	}
 }
 
-func (b *fakeBroker) MaxChannels(string) int {
+func (b *fakeBroker) MaxChannels(*Conn, string) (limit, elsewhere int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.maxChannels
+	return b.maxChannels, 0
 }
 
 func (b *fakeBroker) start(f func()) bool { b.wg.Go(f); return true }

@@ -38,9 +38,9 @@ type Broker interface {
 	// Release ends what Open began: it deletes the connection's exclusive queues.
 	// Channels have ended by then.
 	Release(c *Conn, why reply.Reason)
-	// MaxChannels is the user's limit of channels on one connection; negative is
-	// none.
-	MaxChannels(user string) int
+	// MaxChannels is the user's limit of channels, negative is none, and how many the
+	// user has open on other connections than c.
+	MaxChannels(c *Conn, user string) (limit, elsewhere int)
 }
 
 // Config is what a broker gives to all its connections.

@@ -80,6 +80,13 @@ func (v *view) closed(number uint16) {
 	v.mu.Unlock()
 }
 
+// Channels gives the number of open channels. Any goroutine may call it.
+func (c *Conn) Channels() int {
+	c.view.mu.Lock()
+	defer c.view.mu.Unlock()
+	return len(c.view.open)
+}
+
 // Info gives what can be seen of the connection now. Any goroutine may call it.
 func (c *Conn) Info() Info {
 	c.view.mu.Lock()

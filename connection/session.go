@@ -59,7 +59,7 @@ func (c *Conn) session(number uint16) (*session, error) {
 		if n := int(c.channelMax); n > 0 && len(c.sessions) >= n {
 			return nil, notAllowed("number of channels opened (%d) has reached the negotiated channel_max (%d)", len(c.sessions), n)
 		}
-		if n := c.Broker.MaxChannels(c.user.Name()); n >= 0 && len(c.sessions) >= n {
+		if n, elsewhere := c.Broker.MaxChannels(c, c.user.Name()); n >= 0 && elsewhere+len(c.sessions) >= n {
 			return nil, notAllowed("number of channels opened for user '%s' has reached the maximum allowed user limit of (%d)", c.user.Name(), n)
 		}
 		s = &session{c: c, number: number}

@@ -38,9 +38,9 @@ type LocalConfig struct {
 	// ChannelMax is how many channels a client that numbers them should open, as
 	// connection.tune would say it.
 	ChannelMax uint16
-	// MaxChannels is the user's limit of channels; a negative one, and a nil
-	// function, is none.
-	MaxChannels func() int
+	// MaxChannels is the user's limit of channels, where a negative one, and a nil
+	// function, is none, and how many the user has open on other connections than l.
+	MaxChannels func(l *Local) (limit, elsewhere int)
 	// Alarms, while there are any, make publishes wait; nil is never.
 	Alarms *limiter.Alarms
 	// Single says that the connection is only there for the one channel it has,
@@ -100,16 +100,18 @@ func (l *Local) Channel() (*Memory, error) {
 }
 
 func (l *Local) channel() (*Memory, error) {
+	limit, elsewhere := -1, 0
+	if l.cfg.MaxChannels != nil {
+		limit, elsewhere = l.cfg.MaxChannels(l) // which may lock other connections
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
 		return nil, l.err
 	}
-	if l.cfg.MaxChannels != nil {
-		if n := l.cfg.MaxChannels(); n >= 0 && len(l.channels) >= n {
-			return nil, reply.Errorf(reply.NotAllowed,
-				"number of channels opened for user '%s' has reached the maximum allowed user limit of (%d)", l.cfg.User, n)
-		}
+	if limit >= 0 && elsewhere+len(l.channels) >= limit {
+		return nil, reply.Errorf(reply.NotAllowed,
+			"number of channels opened for user '%s' has reached the maximum allowed user limit of (%d)", l.cfg.User, limit)
 	}
 	l.opened++
 	m := &Memory{conn: l, number: l.opened, inboxes: map[string]*Inbox{}, closing: make(chan struct{}), done: make(chan struct{})}
@@ -173,6 +175,13 @@ func (l *Local) forget(m *Memory) {
 type ChannelInfo struct {
 	Number uint64
 	channel.Info
+}
+
+// Channels gives the number of open channels. Any goroutine may call it.
+func (l *Local) Channels() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.channels)
 }
 
 // Info gives what can be seen of the connection's open channels, the oldest first.

@@ -197,11 +197,13 @@ func TestLocalEndsOnce(t *testing.T) {
 
 func TestOneChannelMoreThanTheUserMayHaveEndsTheConnection(t *testing.T) {
 	t.Parallel()
-	l, _ := newLocal(t, func(cfg *LocalConfig) { cfg.MaxChannels, cfg.User = func() int { return 1 }, "u" })
+	l, _ := newLocal(t, func(cfg *LocalConfig) {
+		cfg.MaxChannels, cfg.User = func(*Local) (limit, elsewhere int) { return 3, 2 }, "u"
+	})
 	m := open(t, l)
 	_, err := l.Channel()
 	require.EqualError(t, err,
-		"NOT_ALLOWED - number of channels opened for user 'u' has reached the maximum allowed user limit of (1)")
+		"NOT_ALLOWED - number of channels opened for user 'u' has reached the maximum allowed user limit of (3)")
 	<-m.Done()
 	require.Same(t, err, m.Err())
 }
