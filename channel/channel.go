@@ -156,9 +156,9 @@ type Channel struct {
 	settled   []unackedEntry // scratch
 
 	mu        sync.Mutex
-	mode      Mode // changed by the methods only
-	closed    bool
-	tag       uint64 // the last delivery tag
+	mode      Mode        // changed by the methods only
+	closed    atomic.Bool // changed with mu held
+	tag       uint64      // the last delivery tag
 	unacked   unacked
 	watch     *watch // of unacked; nil until there is something in it
 	consumers map[string]*consumer
@@ -290,11 +290,10 @@ func CloseAll(list []*Channel, why reply.Reason) {
 func (ch *Channel) quit() ([]*consumer, bool) {
 	ch.flush()
 	ch.mu.Lock()
-	if ch.closed {
+	if ch.closed.Swap(true) {
 		ch.mu.Unlock()
 		return nil, false
 	}
-	ch.closed = true
 	ch.stopWatch()
 	consumers := slices.Collect(maps.Values(ch.consumers))
 	ch.consumers = nil

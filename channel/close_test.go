@@ -9,6 +9,7 @@ import (
 
 	"github.com/warrenmq/warren/channel"
 	"github.com/warrenmq/warren/queue"
+	"github.com/warrenmq/warren/reply"
 )
 
 // Contract 03 §1.
@@ -107,6 +108,28 @@ func TestDeliveriesThatComeTooLateAreRequeued(t *testing.T) {
 		require.Equal(t, all, other.content("q"))
 		left := other.content("auto")
 		require.Equal(t, all[100-len(left):], left)
+	}
+}
+
+// The channels of a connection end together, and what one of them still had to publish
+// finds consumers of another that is closed already. It would go to and fro between the
+// two until the consumer is gone: one with a delivery limit died of that, and without
+// acknowledgements it was lost.
+func TestAChannelThatIsClosedIsGivenNothing(t *testing.T) {
+	for name, noAck := range map[string]bool{"acknowledged": false, "not acknowledged": true} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(w *world) {
+				c, publisher := w.open(), w.open()
+				c.queues("q")
+				c.consume(channel.Consume{Queue: "q", Tag: "t", NoAck: noAck})
+				publisher.put("q", "a")
+				channel.CloseAll([]*channel.Channel{c.Channel, publisher.Channel}, reply.Reason{By: reply.ByClient})
+				c.sees("consuming t")
+				other := w.open()
+				other.ok(other.get("q", true))
+				other.sees("got #1 a, 0 left")
+			})
+		})
 	}
 }
 

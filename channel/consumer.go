@@ -55,12 +55,17 @@ func (c *consumer) TryTake(size int) bool {
 	return c.tryTake(size)
 }
 
-// tryTake asks both limits. It takes from the window first, and only if the
+// tryTake asks both limits, of a channel that is open: while one closes its consumers
+// are still there for a moment, and what they were given would come back at once, to be
+// given to them again. It takes from the window first, and only if the
 // prefetch has room: a prefetch of which it took the last place in vain would
 // report, once given back, that there is room, and those who then ask again
 // would do the same for ever.
 func (c *consumer) tryTake(size int) bool {
 	ch, cost := c.ch, Cost(size)
+	if ch.closed.Load() {
+		return false
+	}
 	if c.unshared {
 		return ch.window.TryTake(cost)
 	}
@@ -78,7 +83,7 @@ func (c *consumer) tryTake(size int) bool {
 func (c *consumer) Deliver(ds []queue.Delivery) {
 	ch := c.ch
 	ch.mu.Lock()
-	if ch.closed {
+	if ch.closed.Load() {
 		ch.mu.Unlock()
 		c.giveBack(ds)
 		return
@@ -130,7 +135,7 @@ func (c *consumer) Cancelled() {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	ch.stopWaiting(c)
-	if ch.closed || ch.consumers[c.tag] != c {
+	if ch.closed.Load() || ch.consumers[c.tag] != c {
 		return
 	}
 	delete(ch.consumers, c.tag)
@@ -154,7 +159,7 @@ func (c *consumer) tellCredit(tell func(CreditOut)) {
 	}
 	c.ch.mu.Lock()
 	defer c.ch.mu.Unlock()
-	if !c.ch.closed {
+	if !c.ch.closed.Load() {
 		tell(out)
 	}
 }

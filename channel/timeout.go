@@ -103,7 +103,7 @@ func (ch *Channel) timedOut() (consumerTag string, after time.Duration, late boo
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	w := ch.watch
-	if ch.closed {
+	if ch.closed.Load() {
 		return "", 0, false
 	}
 	uncommitted := ch.mode.UncommittedAcks > 0 // which a rollback gives back
