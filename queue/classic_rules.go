@@ -291,7 +291,8 @@ func (q *classic) dropReturned(out *Actions) {
 	q.shorten(out)
 }
 
-// owes reports whether somebody gets a message as soon as one is loaded.
+// owes reports whether somebody gets a message as soon as one is loaded. Nobody gets
+// one that has expired, even if it has to stay for now.
 func (q *classic) owes() bool {
 	if q.ready+q.grave.returning.messages == 0 || len(q.gets) == 0 && !q.consumers.able() {
 		return false
@@ -300,7 +301,7 @@ func (q *classic) owes() bool {
 		return true
 	}
 	_, s := q.head()
-	return s.msg() == nil
+	return s.msg() == nil && !q.overdue(s)
 }
 
 // shorten drops from the head what is too much.

@@ -178,3 +178,41 @@ func TestWhatComesBackInTurnDoesNotFillTheMemory(t *testing.T) {
 	require.Equal(t, bodies1to(n), bodiesOf(get(n)))
 	r.deleteAndBalance()
 }
+
+// So many are on their way to the end of the queue that nothing expires for now. What has
+// expired is then at the head, and nobody gets it, so that they do not wait for it either.
+func TestWhatHasExpiredDoesNotHoldUpWhatMovesToTheEnd(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		rnd := rand.New(rand.NewPCG(1, 1))
+		log := newFakeLog()
+		r := newQuorum(t, log, args("x-max-length", int32(1<<20), "x-dead-letter-exchange", "dlx"), func(_ *Spec, env *HostEnv) {
+			env.Memory = Bounds{Messages: 1}
+		})
+		all := bodies1to(burst.Messages + 1)
+		first := r.consume(Consumer{Tag: "a", Prefetch: len(all)})
+		r.post(all...)
+		log.settleAll(rnd)
+		held := first.want(all...)
+
+		gone := r.consume(Consumer{Tag: "b", Prefetch: 2})
+		r.post("x")
+		b := NewBatch()
+		mortal := r.publish("y", true)
+		mortal.Msg.SetTTL(1000)
+		b.Publish(mortal)
+		r.h.Post(b)
+		log.settleAll(rnd)
+		returned := gone.want("x", "y")
+		r.h.CancelEnded(gone.id)
+		r.settle(Return, returned...)
+		log.settleAll(rnd)
+
+		in := r.consume(Consumer{Tag: "c", Prefetch: 5})
+		r.h.Cancel(first.id)
+		r.settle(Requeue, held...)
+		wait(2 * time.Second)
+		log.settleAll(rnd)
+		in.want("x", "1", "2", "3", "4")
+		r.deleteAndBalance()
+	})
+}
