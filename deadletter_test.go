@@ -488,3 +488,34 @@ func contents(t *testing.T, d *memstore.Disk) map[string][]string {
 	})
 	return in
 }
+
+// However many queues a publish has, and the channel has something for, what dies at once
+// in one of them comes after the publish in the others.
+func TestWhatDiesInOneOfManyQueuesComesAfterThePublish(t *testing.T) {
+	t.Parallel()
+	for _, queues := range []int{12, 40} {
+		_, ch := nativePair(t)
+		ctx := t.Context()
+		name := func(i int) string { return fmt.Sprintf("q%02d", i) }
+		last := name(queues - 1)
+		_, err := ch.DeclareQueue(ctx, name(0), warren.Arg("x-max-length", 0),
+			warren.Arg("x-dead-letter-exchange", ""), warren.Arg("x-dead-letter-routing-key", last))
+		require.NoError(t, err)
+		var batch []warren.Publishing
+		for i := 1; i < queues; i++ {
+			filled(t, ch, name(i))
+			batch = append(batch, warren.Publishing{RoutingKey: fmt.Sprint("other", i%8)})
+			filled(t, ch, batch[i-1].RoutingKey)
+		}
+		for i := range queues {
+			require.NoError(t, ch.BindQueue(ctx, name(i), "amq.fanout", ""))
+		}
+		require.NoError(t, ch.PublishBatch(ctx, append(batch, batchTo("amq.fanout", "", "a")...)))
+		for _, dead := range []bool{false, true} {
+			d, ok, err := ch.Get(ctx, last, warren.NoAck())
+			require.NoError(t, err)
+			require.True(t, ok)
+			require.Equal(t, dead, len(d.Properties().Headers) > 0, "%d queues", queues)
+		}
+	}
+}

@@ -184,27 +184,57 @@ func New(c Config) *Channel {
 func (ch *Channel) WaitUntil(done <-chan struct{}) { ch.until = done }
 
 const (
-	// maxPostings is for how many queues a channel collects at a time.
+	// maxPostings is for how many queues a channel collects at a time, or for those of
+	// one publish.
 	maxPostings = 16
+	// keptPostings is for how many queues a channel keeps the memory.
+	keptPostings = 1024
 	// maxPending is how many publishes and settles it collects in all.
 	maxPending = 512
 )
 
 // batch gives the batch in which publishes and settles for a queue are collected.
 func (ch *Channel) batch(h *queue.Host) *queue.Batch {
+	b := ch.collected(h)
+	if b == nil {
+		if len(ch.pending) >= maxPostings {
+			ch.flush()
+		}
+		b = ch.collect(h)
+	}
+	ch.pendingN++
+	return b
+}
+
+// collected is the batch that a queue has already, or nil.
+func (ch *Channel) collected(h *queue.Host) *queue.Batch {
 	for i := len(ch.pending) - 1; i >= 0; i-- {
 		if ch.pending[i].Host == h {
-			ch.pendingN++
 			return ch.pending[i].Batch
 		}
 	}
-	if len(ch.pending) == maxPostings {
-		ch.flush()
-	}
+	return nil
+}
+
+// collect begins a batch for a queue.
+func (ch *Channel) collect(h *queue.Host) *queue.Batch {
 	b := queue.NewBatch()
 	ch.pending = append(ch.pending, queue.Posting{Host: h, Batch: b})
-	ch.pendingN++
 	return b
+}
+
+// hasRoom reports whether all queues of a publish fit in with what is collected.
+func (ch *Channel) hasRoom(hosts []*queue.Host) bool {
+	n := len(ch.pending) + len(hosts)
+	if n <= maxPostings || len(hosts) > maxPostings {
+		return n <= maxPostings
+	}
+	for _, h := range hosts {
+		if ch.collected(h) != nil {
+			n--
+		}
+	}
+	return n <= maxPostings
 }
 
 // Flush hands over what was collected, and may run queues while it does. The
@@ -224,6 +254,9 @@ func (ch *Channel) flush() {
 			ch.wait = w
 		}
 	})
+	if cap(ch.pending) > keptPostings {
+		ch.pending = nil
+	}
 	ch.pending = ch.pending[:0]
 }
 

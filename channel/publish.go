@@ -110,9 +110,20 @@ func (ch *Channel) post(m *message.Message, hosts []*queue.Host, ref message.Pub
 	if atom != nil {
 		atom.Join(len(hosts))
 	}
-	for _, h := range hosts {
-		ch.batch(h).Publish(queue.Publish{Msg: m, Ref: ref, Atom: atom})
+	if len(hosts) > 1 && !ch.hasRoom(hosts) {
+		ch.flush() // now, so that none of the queues runs before all have it
 	}
+	p := queue.Publish{Msg: m, Ref: ref, Atom: atom}
+	if len(hosts) <= maxPostings {
+		for _, h := range hosts {
+			ch.batch(h).Publish(p)
+		}
+		return
+	}
+	for _, h := range hosts {
+		ch.collect(h).Publish(p)
+	}
+	ch.flush()
 }
 
 // maxMaxMessageSize is the most that RabbitMQ lets Config.MaxMessageSize be.
