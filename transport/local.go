@@ -157,9 +157,7 @@ func (l *Local) close(why error) {
 	channels := l.channels
 	l.channels = nil
 	l.mu.Unlock()
-	for m := range channels {
-		m.close(why)
-	}
+	closeTogether(slices.Collect(maps.Keys(channels)), why)
 	l.cfg.Release(l)
 	close(l.done)
 }

@@ -230,35 +230,61 @@ func (m *Memory) Close() {
 	m.close(ErrClosed)
 }
 
-func (m *Memory) close(why error) {
-	m.mu.Lock()
-	if m.err != nil {
-		m.mu.Unlock()
+func (m *Memory) close(why error) { closeTogether([]*Memory{m}, why) }
+
+// closeTogether closes channels of a connection, so that none of them gets what another
+// one gives back. It waits for those that somebody else is closing.
+func closeTogether(list []*Memory, why error) {
+	var ending []*Memory
+	var told []func()
+	for _, m := range list {
+		if tell := m.end(why); tell != nil {
+			ending, told = append(ending, m), append(told, tell)
+		}
+	}
+	channels := make([]*channel.Channel, 0, len(ending))
+	for _, m := range ending {
+		// Whoever has the channel object is waited for, and nobody gets it any more.
+		if err := m.lock.lock(context.Background()); err == nil {
+			m.lock.unlock()
+		}
+		channels = append(channels, m.ch)
+	}
+	if len(channels) > 0 {
+		channel.CloseAll(channels, reason(why))
+	}
+	for _, tell := range told {
+		tell()
+	}
+	for _, m := range list {
 		<-m.done
-		return
+	}
+}
+
+// end has all calls to come refused. It gives what is to be called once the channel
+// object is closed, or nil if the channel ended before.
+func (m *Memory) end(why error) (tell func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err != nil {
+		return nil
 	}
 	m.err = why
 	close(m.closing)
-	inboxes := m.inboxes
-	m.inboxes = nil
-	returns := m.returns
-	m.returns = nil
-	ended := m.onEvent
-	m.mu.Unlock()
-	if err := m.lock.lock(context.Background()); err == nil {
-		m.ch.CloseBecause(reason(why))
-		m.lock.unlock()
+	inboxes, returns, onEvent := m.inboxes, m.returns, m.onEvent
+	m.inboxes, m.returns = nil, nil
+	return func() {
+		for _, in := range inboxes {
+			in.end(why)
+		}
+		for _, r := range returns {
+			r.Msg.Release()
+		}
+		if onEvent != nil {
+			onEvent(Event{Kind: Closed, Err: why})
+		}
+		close(m.done)
 	}
-	for _, in := range inboxes {
-		in.end(why)
-	}
-	for _, r := range returns {
-		r.Msg.Release()
-	}
-	if ended != nil {
-		ended(Event{Kind: Closed, Err: why})
-	}
-	close(m.done)
 }
 
 // Err is why the channel is closed, nil while it is open.

@@ -131,6 +131,29 @@ func refusal(m *Memory, code reply.Code) error {
 	return m.Do(context.Background(), func(*channel.Channel) error { return reply.Errorf(code, "no") })
 }
 
+// A queue that counts deliveries would take what goes from channel to channel for a message
+// that nobody can deal with.
+func TestTheChannelsOfAConnectionEndTogether(t *testing.T) {
+	t.Parallel()
+	for range 10 {
+		l, _ := newLocal(t)
+		first := open(t, l)
+		declare(t, first, "q")
+		post(t, first, "q", "a", false)
+		for range 8 {
+			_, err := open(t, l).Consume(t.Context(), channel.Consume{Queue: "q"})
+			require.NoError(t, err)
+		}
+		l.Leave()
+		h, ok := l.cfg.VHost.Queue("q")
+		require.True(t, ok)
+		info, err := h.Info()
+		require.NoError(t, err)
+		require.EqualValues(t, 1, info.Delivered)
+		require.Equal(t, 1, info.Ready)
+	}
+}
+
 func TestRefusalsEndWhatTheyEndOverASocket(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
