@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"strconv"
@@ -44,15 +45,23 @@ func inOrder(es []unackedEntry) {
 // the order is all the same to them.
 func byWord(es []unackedEntry) {
 	slices.SortFunc(es, func(a, b unackedEntry) int {
-		return cmp.Or(cmp.Compare(a.word(), b.word()), cmp.Compare(a.tag, b.tag))
+		return cmp.Or(compareWords(&a, &b), cmp.Compare(a.tag, b.tag))
 	})
 }
 
-func (e *unackedEntry) word() string {
-	if e.by == nil {
-		return strconv.FormatUint(e.tag, 10)
+func compareWords(a, b *unackedEntry) int {
+	if a.by != nil && b.by != nil {
+		return cmp.Compare(a.by.tag, b.by.tag)
 	}
-	return e.by.tag
+	var as, bs [32]byte // for any number, so that a sort of very many allocates nothing
+	return bytes.Compare(a.appendWord(as[:0]), b.appendWord(bs[:0]))
+}
+
+func (e *unackedEntry) appendWord(to []byte) []byte {
+	if e.by == nil {
+		return strconv.AppendUint(to, e.tag, 10)
+	}
+	return append(to, e.by.tag...)
 }
 
 func compareUnacked(a, b unackedEntry) int {
