@@ -40,7 +40,10 @@ func NewBatch() *Batch { return batches.Get().(*Batch) }
 
 // Publish adds a message; the batch takes over the caller's reference.
 func (b *Batch) Publish(p Publish) {
-	b.publishes = append(b.publishes, p)
+	// Field by field: a copy of all at once waits for the fields just written.
+	b.publishes = append(b.publishes, Publish{})
+	to := &b.publishes[len(b.publishes)-1]
+	to.Msg, to.Ref.By, to.Ref.Seq, to.Atom = p.Msg, p.Ref.By, p.Ref.Seq, p.Atom
 	b.count(runPublish)
 }
 

@@ -152,7 +152,8 @@ func (q *classic) passThrough(m *message.Message, out *Actions) bool {
 		q.consumers.block(c)
 		return false
 	}
-	out.Deliver = append(out.Deliver, Delivery{Consumer: c.ID, Msg: m})
+	d := out.deliver()
+	d.Consumer, d.Msg = c.ID, m
 	c.took()
 	q.consumers.rotate(c)
 	return true
@@ -242,9 +243,9 @@ func (q *classic) handOut(out *Actions) {
 		case !c.admits(s.size()):
 			q.consumers.block(c)
 		default:
-			d := Delivery{Consumer: c.ID, ID: seq, Msg: m, Redelivered: s.is(redelivered), Count: s.count()}
+			d := out.deliver()
+			d.Consumer, d.ID, d.Msg, d.Redelivered, d.Count = c.ID, seq, m, s.is(redelivered), s.count()
 			q.handOver(seq, s, c.NoAck, out)
-			out.Deliver = append(out.Deliver, d)
 			c.took()
 			q.consumers.rotate(c)
 		}

@@ -7,7 +7,8 @@ import (
 	"github.com/warrenmq/warren/store"
 )
 
-// apply carries out what the queue wants done and empties out.
+// apply carries out what the queue wants done and empties out. It runs in every turn, and
+// mostly there is little to do: it looks before it calls.
 func (h *Host) apply() {
 	o := &h.work.out
 	for _, r := range o.Got {
@@ -23,8 +24,12 @@ func (h *Host) apply() {
 	if len(o.Credit) > 0 {
 		h.tellCredit(o.Credit, true)
 	}
-	h.answer(o.Confirm, true)
-	h.answer(o.Reject, false)
+	if len(o.Confirm) > 0 {
+		h.answer(o.Confirm, true)
+	}
+	if len(o.Reject) > 0 {
+		h.answer(o.Reject, false)
+	}
 	h.answers.applied()
 	if len(o.DeadLetter) > 0 {
 		h.deadLetter(o.DeadLetter, o.Bury)
@@ -34,7 +39,9 @@ func (h *Host) apply() {
 		h.work.empty() // the Log was dropped whole, and nobody is woken
 		return
 	}
-	h.store(o.Store)
+	if len(o.Store) > 0 {
+		h.store(o.Store)
+	}
 	if len(o.Atoms) > 0 {
 		h.leaveAtoms(nil)
 	}

@@ -363,3 +363,10 @@ type Actions struct {
 	// Gone says that the queue wants to be deleted.
 	Gone bool
 }
+
+// deliver adds an empty delivery, to be filled in where it stands: one that is made
+// elsewhere and copied waits for its fields to be written.
+func (a *Actions) deliver() *Delivery {
+	a.Deliver = append(a.Deliver, Delivery{})
+	return &a.Deliver[len(a.Deliver)-1]
+}

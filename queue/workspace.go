@@ -52,17 +52,16 @@ func (w *workspace) free() {
 // empty makes out ready for the next call. Store is not kept: it is the Log's.
 func (w *workspace) empty() {
 	o := &w.out
-	o.Got, o.Credit = emptied(o.Got), emptied(o.Credit)
-	o.Deliver = emptied(o.Deliver)
-	o.Confirm, o.Reject = emptied(o.Confirm), emptied(o.Reject)
-	o.DeadLetter, o.Bury = emptied(o.DeadLetter), false
-	o.Atoms = emptied(o.Atoms)
-	o.Load = emptied(o.Load)
+	o.Deliver, o.Confirm = emptied(o.Deliver), emptied(o.Confirm)
+	if len(o.Got)+len(o.Credit)+len(o.Reject)+len(o.DeadLetter)+len(o.Atoms)+len(o.Load) > 0 {
+		o.Got, o.Credit, o.Reject = emptied(o.Got), emptied(o.Credit), emptied(o.Reject)
+		o.DeadLetter, o.Atoms, o.Load = emptied(o.DeadLetter), emptied(o.Atoms), emptied(o.Load)
+	}
 	// Field by field, as that costs a message less than another Actions does.
 	if o.Store != nil {
 		o.Store = nil
 	}
-	o.Active, o.Gone = 0, false
+	o.Active, o.Gone, o.Bury = 0, false, false
 	if !o.Wake.IsZero() {
 		o.Wake = time.Time{}
 	}
