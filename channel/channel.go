@@ -134,6 +134,9 @@ type Channel struct {
 	Config
 	// publishes are shown to an interceptor.
 	interceptPublishes bool
+	// pace stands apart from what changes with each delivery: it is looked at with
+	// each, by another goroutine.
+	pace pace
 
 	watcher  Watcher // may be nil
 	confirms *confirm.Tracker
@@ -164,7 +167,6 @@ type Channel struct {
 	consumers map[string]*consumer
 	dropped   int         // see Dropped
 	waiting   []*consumer // those the window or the global prefetch refused
-	pace      pace
 }
 
 // New opens a channel, and tells the virtual host's watcher. Its owner ends it with
@@ -219,7 +221,9 @@ func (ch *Channel) collected(h *queue.Host) *queue.Batch {
 // collect begins a batch for a queue.
 func (ch *Channel) collect(h *queue.Host) *queue.Batch {
 	b := queue.NewBatch()
-	ch.pending = append(ch.pending, queue.Posting{Host: h, Batch: b})
+	ch.pending = append(ch.pending, queue.Posting{})
+	p := &ch.pending[len(ch.pending)-1]
+	p.Host, p.Batch = h, b
 	return b
 }
 

@@ -106,7 +106,9 @@ func (ch *Channel) post(m *message.Message, hosts []*queue.Host, ref message.Pub
 		m.Release()
 		return
 	}
-	m.Retain(int32(len(hosts) - 1))
+	if n := len(hosts); n > 1 {
+		m.Retain(int32(n - 1))
+	}
 	if atom != nil {
 		atom.Join(len(hosts))
 	}
@@ -193,50 +195,53 @@ type inspector struct {
 	info inspected
 }
 
-func (in *inspector) inspect(ch *Channel, props []byte) (inspected, error) {
+// inspect looks into properties. What it gives is good until the next call.
+func (in *inspector) inspect(ch *Channel, props []byte) (*inspected, error) {
 	if len(in.last) > 0 && bytes.Equal(props, in.last) {
-		return in.info, nil
+		return &in.info, nil
 	}
 	s := &in.scan
 	if err := message.ScanProperties(props, s); err != nil {
-		return inspected{}, &reply.Error{Code: reply.InternalError, NoMethod: true}
+		return nil, &reply.Error{Code: reply.InternalError, NoMethod: true}
 	}
 	request := s.HasReplyTo && string(s.ReplyTo) == directReply
 	if request && ch.replies.Load() == nil {
-		return inspected{}, reply.Errorf(reply.PreconditionFailed, "fast reply consumer does not exist")
+		return nil, reply.Errorf(reply.PreconditionFailed, "fast reply consumer does not exist")
 	}
 	if s.HasUserID && !ch.Impersonator && string(s.UserID) != ch.User {
-		return inspected{}, reply.Errorf(reply.PreconditionFailed,
+		return nil, reply.Errorf(reply.PreconditionFailed,
 			"user_id property set to '%s' but authenticated user was '%s'", s.UserID, ch.User)
 	}
-	info := inspected{priority: s.Priority, persistent: s.DeliveryMode == 2, request: request}
+	in.last = in.last[:0]
+	info := &in.info
+	*info = inspected{priority: s.Priority, persistent: s.DeliveryMode == 2, request: request}
 	if s.HasExpiration {
 		var err error
 		if info.ttl, err = parseExpiration(string(s.Expiration)); err != nil {
-			return inspected{}, err
+			return nil, err
 		}
 		info.expires = true
 	}
 	for _, name := range [...]string{"CC", "BCC"} {
 		v, ok, err := message.FindField(s.Headers, name)
 		if err != nil {
-			return inspected{}, &reply.Error{Code: reply.InternalError, NoMethod: true}
+			return nil, &reply.Error{Code: reply.InternalError, NoMethod: true}
 		}
 		if !ok {
 			continue
 		}
 		if _, isArray := v.([]any); !isArray {
-			return inspected{}, reply.Errorf(reply.PreconditionFailed,
+			return nil, reply.Errorf(reply.PreconditionFailed,
 				`invalid message: {unacceptable_type_in_header,"%s",%s}`, name, message.TypeName(v))
 		}
 		info.extraKeys = true
 	}
 	if s.HasDeliveryMode && s.DeliveryMode != 1 && s.DeliveryMode != 2 {
-		return inspected{}, reply.Errorf(reply.PreconditionFailed,
+		return nil, reply.Errorf(reply.PreconditionFailed,
 			"invalid message: {delivery_mode_unknown,%d}", s.DeliveryMode)
 	}
 	if len(props) <= maxInspected && !request { // which is looked at each time
-		in.last, in.info = append(in.last[:0], props...), info
+		in.last = append(in.last, props...)
 	}
 	return info, nil
 }
