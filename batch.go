@@ -28,7 +28,7 @@ func (c *Channel) PublishBatch(ctx context.Context, batch []Publishing) error {
 	if len(batch) == 0 {
 		return nil
 	}
-	b := &batchAnswers{left: len(batch), done: make(chan struct{}), each: make([]batchAnswer, len(batch))}
+	b := &batchAnswers{c: c, left: len(batch), done: make(chan struct{}), each: make([]batchAnswer, len(batch))}
 	published, err := c.m.PublishAll(ctx, len(batch), func(i int, p *channel.Publish) (err error) {
 		m := &batch[i]
 		p.Exchange, p.RoutingKey = append(p.Exchange[:0], m.Exchange...), append(p.RoutingKey[:0], m.RoutingKey...)
@@ -40,7 +40,7 @@ func (c *Channel) PublishBatch(ctx context.Context, batch []Publishing) error {
 	if err != nil {
 		errs = append(errs, inBatch(published, len(batch), err))
 	}
-	return errors.Join(b.wait(ctx, c, batch[:published], errs)...)
+	return errors.Join(b.wait(ctx, batch[:published], errs)...)
 }
 
 // inBatch says with which message of a batch something is wrong.
@@ -52,6 +52,7 @@ func inBatch(i, of int, err error) error {
 // number, from 1, as its Seq. Queues tell it of many in one call, and who waits is
 // woken once.
 type batchAnswers struct {
+	c      *Channel
 	routed int           // messages so far; only who publishes looks
 	done   chan struct{} // closed when left is 0
 
@@ -66,6 +67,9 @@ type batchAnswer struct {
 	routed bool  // to any queue
 	nacked bool
 }
+
+// Publisher implements message.Publisher.
+func (b *batchAnswers) Publisher() any { return b.c.publisher() }
 
 // Routed implements channel.Confirmation. It takes no lock for what no queue knows of
 // yet.
@@ -117,14 +121,14 @@ func (b *batchAnswers) knownLocked(n int) {
 
 // wait waits for those that were published, as Confirmation.Wait does, and appends
 // what is wrong with them.
-func (b *batchAnswers) wait(ctx context.Context, c *Channel, published []Publishing, errs []error) []error {
+func (b *batchAnswers) wait(ctx context.Context, published []Publishing, errs []error) []error {
 	all := len(b.each)
 	b.known(all - len(published))
 	var ended error
 	select {
 	case <-b.done:
-	case <-c.Done():
-		ended = c.Err()
+	case <-b.c.Done():
+		ended = b.c.Err()
 	case <-ctx.Done():
 		ended = ctx.Err()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"weak"
 
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/transport"
@@ -190,8 +191,14 @@ func (w *Confirmation) outcome() (known bool, err error) {
 	return true, nil
 }
 
+// publisher stands for the channel where queues tell publishers apart.
+func (c *Channel) publisher() any { return weak.Make(c) }
+
 // answers is a Confirmation as the broker's channel and the queues see it.
 type answers Confirmation
+
+// Publisher implements message.Publisher.
+func (w *answers) Publisher() any { return w.c.publisher() }
 
 // Routed implements channel.Confirmation. It takes no lock: no queue has the message
 // yet, nor the caller of PublishAsync the Confirmation.

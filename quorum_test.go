@@ -1,6 +1,7 @@
 package warren_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -141,4 +142,75 @@ func TestADeadLetterWithoutAQueueIsSentWhenThereIsOne(t *testing.T) {
 		require.Equal(t, "1", string(got.Body))
 		require.Nil(t, countOf(got))
 	})
+}
+
+// A quorum queue that was over its limit refuses who published to it before until it is
+// down to four fifths, and lets in who comes new. Who that is, is a matter of channels,
+// however their publishes are confirmed.
+func TestToAFullQuorumQueueAChannelIsOnePublisher(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		begin   func(context.Context, *warren.Channel) error
+		publish func(context.Context, *warren.Channel) error
+		silent  bool // nobody hears of a refusal
+	}{
+		"message by message": {
+			publish: func(ctx context.Context, ch *warren.Channel) error {
+				return ch.PublishConfirmed(ctx, "", "q", text("m"))
+			},
+		},
+		"in batches": {
+			publish: func(ctx context.Context, ch *warren.Channel) error {
+				return ch.PublishBatch(ctx, batchTo("", "q", "m"))
+			},
+		},
+		"in transactions": {
+			begin: func(ctx context.Context, ch *warren.Channel) error { return ch.TxSelect(ctx) },
+			publish: func(ctx context.Context, ch *warren.Channel) error {
+				if err := ch.Publish(ctx, "", "q", text("m")); err != nil {
+					return err
+				}
+				return ch.TxCommit(ctx)
+			},
+			silent: true,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := t.Context()
+			b, taker := nativePair(t)
+			declareNative(t, taker, "q", warren.Arg("x-queue-type", "quorum"),
+				warren.Arg("x-max-length", 5), warren.Arg("x-overflow", "reject-publish"))
+			early, late := native(t, b), native(t, b)
+			for _, ch := range []*warren.Channel{early, late} {
+				if c.begin != nil {
+					require.NoError(t, c.begin(ctx, ch))
+				}
+			}
+			// publishes checks whether a message gets in.
+			publishes := func(ch *warren.Channel, ready int, in bool) {
+				t.Helper()
+				err := c.publish(ctx, ch)
+				if in || c.silent {
+					require.NoError(t, err)
+				} else {
+					var nack *warren.NackError
+					require.ErrorAs(t, err, &nack)
+				}
+				q, err := b.Queue("/", "q")
+				require.NoError(t, err)
+				require.Equal(t, ready, q.Ready)
+			}
+			for i := range 6 {
+				publishes(early, i+1, true)
+			}
+			publishes(early, 6, false)
+			_, ok, err := taker.Get(ctx, "q", warren.NoAck())
+			require.NoError(t, err)
+			require.True(t, ok)
+			publishes(early, 5, false)
+			publishes(late, 6, true)
+			publishes(late, 6, false)
+		})
+	}
 }

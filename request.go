@@ -2,6 +2,7 @@ package warren
 
 import (
 	"context"
+	"weak"
 
 	"github.com/warrenmq/warren/channel"
 )
@@ -71,6 +72,9 @@ type request struct {
 	exchange, key string
 	fail          context.CancelCauseFunc
 }
+
+// Publisher implements message.Publisher: a request has a channel of its own.
+func (r *request) Publisher() any { return weak.Make(r) }
 
 // Routed implements channel.Confirmation.
 func (r *request) Routed(queues int) {

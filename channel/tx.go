@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/warrenmq/warren/confirm"
 	"github.com/warrenmq/warren/intercept"
 	"github.com/warrenmq/warren/message"
 	"github.com/warrenmq/warren/queue"
@@ -148,7 +149,7 @@ func (ch *Channel) TxCommit() (*Commit, error) {
 	ch.flush()
 	t := *ch.tx
 	ch.begin()
-	w := &Commit{done: make(chan struct{}), open: 1} // for the atom
+	w := &Commit{by: ch.confirms, done: make(chan struct{}), open: 1} // for the atom
 	// What the queues store of it is there as a whole after a crash, or not at
 	// all. The atom waits for this commit until everything has been posted.
 	atom := store.NewAtom()
@@ -169,6 +170,8 @@ func (ch *Channel) TxCommit() (*Commit, error) {
 
 // Commit is a tx.commit under way. Its methods may be called from any goroutine.
 type Commit struct {
+	by *confirm.Tracker // of the channel
+
 	mu       sync.Mutex
 	open     int // the publishes that are not answered, and the atom
 	rejected bool
@@ -208,6 +211,9 @@ func (w *Commit) settle(n int, rejected bool) {
 
 // commitAnswers is a Commit as the queues see it.
 type commitAnswers Commit
+
+// Publisher implements message.Publisher.
+func (w *commitAnswers) Publisher() any { return w.by.Publisher() }
 
 // Confirm implements message.Confirmer.
 func (w *commitAnswers) Confirm(from, to uint64) { (*Commit)(w).settle(int(to-from)+1, false) }

@@ -1,6 +1,9 @@
 package confirm
 
-import "sync"
+import (
+	"sync"
+	"weak"
+)
 
 // Answer is one basic.ack or basic.nack for the publisher.
 type Answer struct {
@@ -15,7 +18,7 @@ type Answer struct {
 
 // Tracker is the account of one channel. Its users are the channel, which adds
 // publishes; the queues, which confirm or reject them (it is a
-// message.Confirmer); and the connection's writer, which drains the answers. All
+// message.Publisher); and the connection's writer, which drains the answers. All
 // of them may call at once: a call holds a lock for a few instructions and never
 // waits.
 //
@@ -44,6 +47,9 @@ type Tracker struct {
 func New(notify func()) *Tracker {
 	return &Tracker{notify: notify, next: 1, waiting: newWindow(1)}
 }
+
+// Publisher implements message.Publisher: it stands for the tracker's channel.
+func (t *Tracker) Publisher() any { return weak.Make(t) }
 
 // Add takes publish seq into the account; it was routed to so many queues, and
 // none (0) confirms it at once. It has to be called before the publish is posted

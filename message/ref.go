@@ -17,6 +17,17 @@ type Confirmer interface {
 	Reject(seq uint64)
 }
 
+// Publisher is a Confirmer that says who published, where that is not itself: it hears
+// of some of a channel's publishes, and not of all. A Confirmer that is no Publisher is
+// taken for who published.
+type Publisher interface {
+	Confirmer
+	// Publisher gives a comparable value that is the same for all publishes of one
+	// channel, and never that of another. A queue may remember it for longer than the
+	// channel lives, so that it should not keep it in memory.
+	Publisher() any
+}
+
 // PublishRef names one publish of one channel, so that a queue can say that it
 // took or refused it. The zero PublishRef wants no answer. To a queue it is
 // opaque: it comes with a Publish and goes back in Actions.

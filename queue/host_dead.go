@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"weak"
 
 	"github.com/warrenmq/warren/message"
 )
@@ -101,6 +102,9 @@ func (h *Host) forward(d *Dead) {
 	}
 	f.answer(func() {})
 }
+
+// Publisher implements message.Publisher: all letters of a queue have one.
+func (f *forwarded) Publisher() any { return weak.Make(f.h) }
 
 // Confirm implements message.Confirmer. A queue that is gone confirms what it was
 // sent, and has not taken it.

@@ -2,7 +2,9 @@ package queue
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"testing"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 
@@ -155,4 +157,27 @@ func TestAPublisherIsKnownWithoutAllocating(t *testing.T) {
 		p.blocks(nobody, true)
 	}))
 	require.Len(t, p.refused, 2)
+}
+
+// brief is a Confirmer of one publish of a channel.
+type brief struct{ *answers }
+
+func (b brief) Publisher() any { return weak.Make(b.answers) }
+
+// A channel that is new is nobody who was refused before, though it may stand in the
+// memory of one that is gone.
+func TestAPublisherThatIsGoneIsForgottenWithItsPlaceInMemory(t *testing.T) {
+	t.Parallel()
+	var p publishers
+	for range 20 {
+		for range maxPublishers / 40 {
+			require.False(t, p.blocks(brief{&answers{t: t}}, false), "it is new")
+		}
+		p.stop()
+		runtime.GC()
+	}
+	lasting := &answers{t: t}
+	require.False(t, p.blocks(brief{lasting}, false))
+	p.stop()
+	require.True(t, p.blocks(brief{lasting}, false), "it is known by its next publish")
 }

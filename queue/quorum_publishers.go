@@ -1,23 +1,15 @@
 package queue
 
-import (
-	"hash/maphash"
-
-	"github.com/warrenmq/warren/message"
-)
+import "github.com/warrenmq/warren/message"
 
 // publishers are those who published to a queue that refuses what is too much. It takes
 // one message more than its limit; then it tells all of them, and they are refused until
 // it is down to four fifths. Whoever comes new is refused while it is over its limit, and
 // let in otherwise (contract 05 §6, rabbit_fifo:evaluate_limit/5). Who asks for no
 // confirms cannot be told apart.
-//
-// They are remembered by a hash, so that a channel which is long closed takes no more
-// than that. Two of the same hash are one publisher.
 type publishers struct {
-	seed maphash.Seed
 	// refused has all of them, and whether they are refused; count is how many are.
-	refused map[uint64]bool
+	refused map[any]bool
 	count   int
 }
 
@@ -29,15 +21,18 @@ const maxPublishers = 1024
 // and remembers it.
 func (p *publishers) blocks(by message.Confirmer, over bool) bool {
 	if p.refused == nil {
-		p.seed, p.refused = maphash.MakeSeed(), map[uint64]bool{}
+		p.refused = map[any]bool{}
 	}
-	key := maphash.Comparable(p.seed, by)
-	refused, known := p.refused[key]
+	who := any(by)
+	if of, ok := by.(message.Publisher); ok {
+		who = of.Publisher()
+	}
+	refused, known := p.refused[who]
 	if known {
 		return refused
 	}
 	if len(p.refused) < maxPublishers {
-		p.refused[key] = over
+		p.refused[who] = over
 		if over {
 			p.count++
 		}
@@ -66,7 +61,7 @@ func (p *publishers) admit() {
 }
 
 func (p *publishers) set(refused bool) {
-	for key := range p.refused {
-		p.refused[key] = refused
+	for who := range p.refused {
+		p.refused[who] = refused
 	}
 }
