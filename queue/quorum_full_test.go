@@ -11,9 +11,20 @@ import (
 	"github.com/warrenmq/warren/message"
 )
 
+// newRefusing gives a quorum queue that refuses what is too much. With a log it keeps
+// one body in memory.
+func newRefusing(t *testing.T, log *fakeLog, limit int32) *rig {
+	t.Helper()
+	return newQuorum(t, log, args("x-max-length", limit, "x-overflow", "reject-publish"), func(_ *Spec, env *HostEnv) {
+		if log != nil {
+			env.Memory = Bounds{Messages: 1}
+		}
+	})
+}
+
 func TestAFullQuorumQueueRefusesUntilItIsUnderFourFifths(t *testing.T) {
 	t.Parallel()
-	r := newQuorum(t, nil, args("x-max-length", int32(5), "x-overflow", "reject-publish"), nil)
+	r := newRefusing(t, nil, 5)
 	r.post(bodies1to(8)...)
 	r.answers.want(seqs(1, 6), seqs(7, 8))
 	r.get(true)
@@ -45,9 +56,7 @@ func TestAFullQuorumQueueDoesNotRefuseForWhatIsLoadedForAConsumer(t *testing.T) 
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(1, 1))
 	log := newFakeLog()
-	r := newQuorum(t, log, args("x-max-length", int32(2), "x-overflow", "reject-publish"), func(_ *Spec, env *HostEnv) {
-		env.Memory = Bounds{Messages: 1}
-	})
+	r := newRefusing(t, log, 2)
 	in := r.consume(Consumer{Prefetch: 2})
 	r.post(bodies1to(4)...)
 	log.settleAll(rnd)
@@ -68,9 +77,7 @@ func TestAFullQuorumQueueRefusesWhileItLoadsWhatIsRequeued(t *testing.T) {
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(1, 1))
 	log := newFakeLog()
-	r := newQuorum(t, log, args("x-max-length", int32(10), "x-overflow", "reject-publish"), func(_ *Spec, env *HostEnv) {
-		env.Memory = Bounds{Messages: 1}
-	})
+	r := newRefusing(t, log, 10)
 	r.post(bodies1to(11)...)
 	log.settleAll(rnd)
 	in := r.consume(Consumer{Prefetch: 2})
@@ -89,7 +96,7 @@ func TestAFullQuorumQueueRefusesWhileItLoadsWhatIsRequeued(t *testing.T) {
 // RabbitMQ looks how full the queue is after what each consumer settled.
 func TestAFullQuorumQueueTakesMoreBetweenWhatTwoConsumersSettle(t *testing.T) {
 	t.Parallel()
-	r := newQuorum(t, nil, args("x-max-length", int32(5), "x-overflow", "reject-publish"), nil)
+	r := newRefusing(t, nil, 5)
 	in := r.consume(Consumer{Prefetch: 1})
 	r.post(bodies1to(7)...)
 	got, _ := r.get(false)
@@ -108,7 +115,7 @@ func TestAFullQuorumQueueTakesMoreBetweenWhatTwoConsumersSettle(t *testing.T) {
 
 func TestAQuorumQueueRemembersNoMorePublishersThanItNeeds(t *testing.T) {
 	t.Parallel()
-	r := newQuorum(t, nil, args("x-max-length", int32(5), "x-overflow", "reject-publish"), nil)
+	r := newRefusing(t, nil, 5)
 	q := r.h.q.(*quorum)
 	for range 2 * maxPublishers {
 		r.publishAs(&answers{t: t, verdicts: map[uint64]bool{}}, "m")
@@ -132,7 +139,7 @@ func (r *rig) publishAs(by message.Confirmer, body string) {
 // Whoever published to the queue while it was nearly empty is refused like others.
 func TestAFullQuorumQueueRefusesAnEarlierPublisher(t *testing.T) {
 	t.Parallel()
-	r := newQuorum(t, nil, args("x-max-length", int32(5), "x-overflow", "reject-publish"), nil)
+	r := newRefusing(t, nil, 5)
 	early, late := &answers{t: t, verdicts: map[uint64]bool{}}, &answers{t: t, verdicts: map[uint64]bool{}}
 	r.publishAs(early, "1")
 	clear(early.verdicts)
