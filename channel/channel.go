@@ -291,8 +291,9 @@ func (ch *Channel) Flow(active bool) error {
 func (ch *Channel) Close() { ch.CloseBecause(reply.Reason{By: reply.ByClient}) }
 
 // CloseBecause ends the channel: consumers go, what was not acknowledged returns
-// to its queues in order, an open transaction is dropped and confirms that were
-// not sent are lost. The reason is for the watcher. It is idempotent. Afterwards
+// to its queues in order, and an open transaction is dropped. Confirms gives the
+// answers that were due by then; there are no more. The reason is for the watcher.
+// It is idempotent. Afterwards
 // only Close, CloseBecause, Flush, Confirms and Written may be called.
 func (ch *Channel) CloseBecause(why reply.Reason) { CloseAll([]*Channel{ch}, why) }
 

@@ -20,6 +20,9 @@ func (t *Tracker) Drain(dst []Answer) []Answer {
 	acks, nacks := t.acks, t.nacks
 	t.acks, t.nacks = t.drainedAcks, t.drainedNacks
 	unsettled := t.waiting.smallest()
+	if t.closed {
+		t.waiting = newWindow(t.next)
+	}
 	t.mu.Unlock()
 
 	acks.sort()

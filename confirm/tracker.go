@@ -79,7 +79,9 @@ func (t *Tracker) Add(seq uint64, queues int) {
 func (t *Tracker) Confirm(from, to uint64) {
 	t.mu.Lock()
 	was := t.drainable()
-	t.waiting.confirm(from, to, &t.acks)
+	if !t.closed {
+		t.waiting.confirm(from, to, &t.acks)
+	}
 	t.unlock(was)
 }
 
@@ -89,7 +91,7 @@ func (t *Tracker) Confirm(from, to uint64) {
 func (t *Tracker) Reject(seq uint64) {
 	t.mu.Lock()
 	was := t.drainable()
-	if t.waiting.settle(seq) {
+	if !t.closed && t.waiting.settle(seq) {
 		t.nacks.add(seq)
 	}
 	t.unlock(was)
@@ -99,18 +101,22 @@ func (t *Tracker) Reject(seq uint64) {
 func (t *Tracker) Outstanding() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.closed {
+		return 0
+	}
 	return t.waiting.count
 }
 
-// Close ends the account: nothing is drained or notified any more, but for a
-// notification that another goroutine has begun. The publisher has to take what
-// is outstanding as unknown.
+// Close ends the account: what is settled can still be drained, nothing else will
+// be, and nothing is notified any more, but for a notification that another
+// goroutine has begun. The publisher has to take what is outstanding as unknown.
 func (t *Tracker) Close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true
-	t.waiting = newWindow(t.next)
-	t.acks, t.nacks = nil, nil
+	if !t.drainable() {
+		t.waiting = newWindow(t.next)
+	}
 }
 
 func (t *Tracker) drainable() bool { return len(t.acks)+len(t.nacks) > 0 }

@@ -211,12 +211,18 @@ func TestAfterCloseNothingIsTold(t *testing.T) {
 	require.Zero(t, tr.Outstanding())
 }
 
-func TestCloseDropsWhatWasNotDrained(t *testing.T) {
+// What is outstanding at the end must not be in a cumulative answer.
+func TestWhatIsSettledCanBeDrainedAfterClose(t *testing.T) {
 	t.Parallel()
-	tr := filled(2)
-	tr.Confirm(1, 1)
-	tr.Reject(2)
+	tr := filled(6)
+	tr.Confirm(1, 2)
+	tr.Reject(4)
+	tr.Confirm(6, 6)
 	tr.Close()
+	tr.Confirm(3, 3)
+	tr.Reject(5)
+	require.Zero(t, tr.Outstanding())
+	require.Equal(t, []confirm.Answer{ackUpTo(2), ack(6), nack(4)}, tr.Drain(nil))
 	require.Empty(t, tr.Drain(nil))
 }
 

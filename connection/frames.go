@@ -151,7 +151,7 @@ func (c *Conn) refused(s *session, id wire.ID, err error) error {
 // closeChannel closes a channel with a soft error.
 func (c *Conn) closeChannel(s *session, e *reply.Error) {
 	c.logChannelError(s, e)
-	s.ch.CloseBecause(e.Reason())
+	s.end(e.Reason())
 	s.closing = true
 	s.send(&wire.ChannelClose{ReplyCode: uint16(e.Code), ReplyText: e.ReplyText(), ClassID: e.Class, MethodID: e.Method})
 }

@@ -115,7 +115,7 @@ func (s *session) do(m wire.Method) (wire.Method, error) {
 	case *wire.ChannelFlow:
 		return &wire.ChannelFlowOK{Active: true}, ch.Flow(m.Active)
 	case *wire.ChannelClose:
-		ch.CloseBecause(reply.Reason{By: reply.ByClient, Code: reply.Code(m.ReplyCode), Text: m.ReplyText})
+		s.end(reply.Reason{By: reply.ByClient, Code: reply.Code(m.ReplyCode), Text: m.ReplyText})
 		return &wire.ChannelCloseOK{}, nil
 	case *wire.AccessRequest:
 		return &wire.AccessRequestOK{Ticket: 1}, nil

@@ -60,6 +60,7 @@ const (
 	itemDeliver
 	itemGetOK
 	itemReturn
+	itemConfirms
 )
 
 // item is one thing to write.
@@ -223,6 +224,19 @@ func (o *outbox) confirmsReady(s *session) {
 	}
 	l := o.open()
 	l.confirms = append(l.confirms, s)
+	o.nudge()
+}
+
+// lastConfirms puts in the confirms that are due on a channel that has ended. They
+// go before what is put in next, which tells the client so.
+func (o *outbox) lastConfirms(s *session) {
+	o.mu.Lock()
+	if o.closed {
+		o.mu.Unlock()
+		return
+	}
+	l := o.open()
+	l.items = append(l.items, item{kind: itemConfirms, s: s})
 	o.nudge()
 }
 

@@ -108,6 +108,12 @@ func (s *session) open() {
 	s.send(&wire.ChannelOpenOK{})
 }
 
+// end ends the session's channel. What is sent next tells the client so.
+func (s *session) end(why reply.Reason) {
+	s.ch.CloseBecause(why)
+	s.c.out.lastConfirms(s)
+}
+
 // release gives back to the broker all there is of an open connection.
 func (c *Conn) release(why reply.Reason) {
 	c.endSessions(why)
@@ -131,6 +137,7 @@ func (c *Conn) endSessions(why reply.Reason) {
 	channel.CloseAll(channels, why)
 	for _, s := range c.sessions {
 		if s.ch != nil {
+			c.out.lastConfirms(s)
 			c.view.closed(s.number)
 		}
 		s.content.drop()

@@ -2,6 +2,7 @@ package connection
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 	"time"
 
@@ -239,4 +240,37 @@ func TestPublishesOfManyChannelsInterleave(t *testing.T) {
 		require.Equal(t, n, b.ready(t, "q"))
 		cl.close()
 	})
+}
+
+// A publish that has its answer is confirmed before the client hears that the channel
+// ends, even if it sent both at once.
+func TestConfirmsThatAreDueGoBeforeTheClose(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		on     uint16
+		m      wire.Method
+		closed func(*client)
+	}{
+		"an error of the channel": {1, &wire.QueuePurge{Queue: "none"}, func(cl *client) { await[*wire.ChannelClose](cl, 1) }},
+		"the channel's close":     {1, &wire.ChannelClose{}, func(cl *client) { await[*wire.ChannelCloseOK](cl, 1) }},
+		"an error of another one": {2, &wire.ChannelFlow{}, func(cl *client) { await[*wire.ConnectionClose](cl, 0) }},
+		"the connection's close":  {0, &wire.ConnectionClose{}, func(cl *client) { await[*wire.ConnectionCloseOK](cl, 0) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, func(t *testing.T, b *fakeBroker) {
+				cl := b.dial(t, nil).open().channel(1).channel(2)
+				cl.send(1, &wire.ConfirmSelect{})
+				await[*wire.ConfirmSelectOK](cl, 1)
+				nowhere := published(t, 1, &wire.BasicPublish{RoutingKey: []byte("none")}, nil, 0)
+				all := slices.Concat(nowhere, nowhere, nowhere)
+				all, err := wire.AppendMethodFrame(all, c.on, c.m)
+				require.NoError(t, err)
+				cl.raw(all)
+				cl.confirmed(3)
+				c.closed(cl)
+				cl.hangUp()
+			})
+		})
+	}
 }

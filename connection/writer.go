@@ -98,22 +98,29 @@ func (w *writer) write(l *load) {
 			code := reply.Code(it.size)
 			w.buf = wire.AppendReturn(w.buf, it.s.number, uint16(code), code.Name(), m.Exchange(), m.RoutingKey())
 			w.content(it.s.number, m)
+		case itemConfirms:
+			w.confirms(it.s)
 		}
 		if w.size() >= flushAt {
 			w.flush()
 		}
 	}
 	for _, s := range l.confirms {
-		w.answers = s.ch.Confirms(w.answers[:0])
-		for _, a := range w.answers {
-			if a.Nack {
-				w.buf = wire.AppendNack(w.buf, s.number, a.Tag, a.Multiple)
-			} else {
-				w.buf = wire.AppendAck(w.buf, s.number, a.Tag, a.Multiple)
-			}
-			if w.size() >= flushAt {
-				w.flush()
-			}
+		w.confirms(s)
+	}
+}
+
+// confirms adds the answers to a channel's publishes that are due.
+func (w *writer) confirms(s *session) {
+	w.answers = s.ch.Confirms(w.answers[:0])
+	for _, a := range w.answers {
+		if a.Nack {
+			w.buf = wire.AppendNack(w.buf, s.number, a.Tag, a.Multiple)
+		} else {
+			w.buf = wire.AppendAck(w.buf, s.number, a.Tag, a.Multiple)
+		}
+		if w.size() >= flushAt {
+			w.flush()
 		}
 	}
 }
