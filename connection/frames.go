@@ -178,10 +178,15 @@ func (c *Conn) fault(s *session, err error) error {
 
 // sendClose tears everything down and tells the client why.
 func (c *Conn) sendClose(e *reply.Error) {
-	c.handshake.Stop()
-	c.release(e.Reason())
-	c.enter(stateClosed)
+	c.tearDown(e)
 	c.send(&wire.ConnectionClose{ReplyCode: uint16(e.Code), ReplyText: e.ReplyText(), ClassID: e.Class, MethodID: e.Method})
+}
+
+// tearDown ends everything there was in a connection but its socket.
+func (c *Conn) tearDown(why *reply.Error) {
+	c.handshake.Stop()
+	c.release(why.Reason())
+	c.enter(stateClosed)
 }
 
 // closeWait is how long the broker waits at the end of a connection.

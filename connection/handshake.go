@@ -113,16 +113,22 @@ func isTrue(t message.Table, name string) bool {
 }
 
 // loginFailed ends a connection whose client could not be authenticated. The
-// reason goes to the log only.
+// reason goes to the log only. To RabbitMQ a connection whose login was refused is
+// closed, whether the client was told or not: it answers to the rest of a close
+// handshake. One that sent something else than a login is not heard any more.
 func (c *Conn) loginFailed(err error) error {
 	c.log(slog.LevelError, fmt.Sprintf("Error on AMQP connection (%s, state: starting): %v", c.longName(), err))
 	var refused *auth.RefusedError
-	if errors.As(err, &refused) && c.caps.authenticationFailureClose {
-		c.sendClose(refused.Reply())
-		return c.awaitCloseOK(penalty)
+	if !errors.As(err, &refused) {
+		c.pause()
+		return errEnd
 	}
-	c.pause()
-	return errEnd
+	if why := refused.Reply(); c.caps.authenticationFailureClose {
+		c.sendClose(why)
+	} else {
+		c.tearDown(why)
+	}
+	return c.awaitCloseOK(penalty)
 }
 
 // tuneOK takes the client's choice (contract 02 §3). A choice that is not

@@ -159,6 +159,21 @@ func TestRefusedLoginEndsWithCloseOK(t *testing.T) {
 	})
 }
 
+// A client that is not told that its login was refused is still heard.
+func TestSilentlyRefusedLoginEndsWithClose(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *fakeBroker) {
+		cl := b.dial(t, nil).toStage(afterHeader, nil)
+		cl.send(0, &wire.ConnectionStartOK{Mechanism: "PLAIN", Response: []byte("\x00guest\x00no")},
+			&wire.ConnectionTuneOK{ChannelMax: 1, FrameMax: 4096}, &wire.ConnectionOpen{VirtualHost: "/"})
+		cl.nothing()
+		cl.send(0, &wire.ConnectionClose{})
+		cl.expect(0, &wire.ConnectionCloseOK{})
+		cl.send(0, &wire.ConnectionCloseOK{})
+		cl.ends(0)
+	})
+}
+
 // Contract 02 §3: a choice that is not allowed is answered with silence.
 func TestTuneOK(t *testing.T) {
 	t.Parallel()
