@@ -326,6 +326,7 @@ func CloseAll(list []*Channel, why reply.Reason) {
 // quit closes the channel for deliveries, answers and confirms, and gives the
 // consumers it had; false if it is closed already.
 func (ch *Channel) quit() ([]*consumer, bool) {
+	ch.confirms.Close() // before the queues have the rest: RabbitMQ's do not answer so fast
 	ch.flush()
 	ch.mu.Lock()
 	if ch.closed.Swap(true) {
@@ -338,7 +339,6 @@ func (ch *Channel) quit() ([]*consumer, bool) {
 	ch.takeWaiting()
 	ch.mu.Unlock()
 	ch.endReplies()
-	ch.confirms.Close()
 	return consumers, true
 }
 
