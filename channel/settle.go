@@ -114,9 +114,9 @@ func (ch *Channel) settle(entries []unackedEntry, o queue.Outcome, atom *store.A
 	if consumed == 0 || ch.global.Limit() == 0 {
 		return
 	}
-	// The queues hear of the settling before those who wait for the shared room
-	// try again, so that the consumer whose delivery it was comes first, as it
-	// does in RabbitMQ.
+	// The queues hear of the settling before those who wait for the shared room try
+	// again. In a queue where nobody does, there is room at once for the consumer whose
+	// delivery it was; elsewhere it comes behind them (queue's consumers), as in RabbitMQ.
 	opened := ch.global.Release(consumed)
 	ch.flush()
 	if opened {

@@ -391,6 +391,9 @@ func (q *classic) Cancel(id message.ConsumerID, why CancelReason, out *Actions) 
 		q.rest(out)
 		return
 	}
+	if q.consumers.orphaned(t) {
+		q.pump(out)
+	}
 	out.Active = q.consumers.elect()
 	if out.Active != 0 {
 		// As in RabbitMQ, whose queue does not look at its messages when a consumer

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 
 	"github.com/warrenmq/warren/message"
@@ -13,11 +14,19 @@ import (
 // gate is shut, when its turn comes leaves its ring, and joins its end when it has
 // room again (contract 05 §4 and §8, rabbit_queue_consumers).
 //
+// Those that left their rings keep an order, too. Where the gate of a channel was found
+// shut, no consumer of the channel is asked before its Resume. One of them that is not
+// full any more until then waits with the others, and all that wait, in their order,
+// go behind those that are still full: RabbitMQ lets them all try then, and in vain.
+// This is what makes a limit for all of a channel go round among its consumers.
+//
 // With a single active consumer nobody else gets anything, whether that one can
 // take more or not. The others wait in their rings, which do not turn.
 type consumers struct {
 	byID      map[message.ConsumerID]*taker
 	rings     []*ring // highest priority first
+	blocked   ring    // those that left theirs, in order
+	gated     int     // how many of them wait for Resume
 	exclusive bool
 	single    bool // there is a single active consumer
 	// waiting says that it does not begin yet: it does when the one before settles
@@ -49,20 +58,18 @@ type taker struct {
 	Consumer
 	held       int
 	credit     credit
-	inRing     bool
-	gated      bool // its gate said no; waits for Resume
-	ring       *ring
+	gated      bool  // its channel's gate was found shut; waits for Resume
+	asked      bool  // it was its own gate that said no, so that the Resume is its own
+	ring       *ring // that of its priority
+	in         *ring // where it stands: there, or among the blocked
 	next, prev *taker
 }
 
 // admits asks the consumer's gate for room.
-func (t *taker) admits(size int) bool {
-	if t.Gate == nil || t.Gate.TryTake(size) {
-		return true
-	}
-	t.gated = true
-	return false
-}
+func (t *taker) admits(size int) bool { return t.Gate == nil || t.Gate.TryTake(size) }
+
+// inTurn reports whether it stands in its ring.
+func (t *taker) inTurn() bool { return t.in == t.ring }
 
 // full reports that the consumer got as many deliveries as it may for now.
 func (t *taker) full() bool {
@@ -125,7 +132,10 @@ func (c *consumers) remove(id message.ConsumerID) *taker {
 		return nil
 	}
 	delete(c.byID, id)
-	t.leave()
+	t.moveTo(nil)
+	if t.gated {
+		c.gated--
+	}
 	if t.ring.members--; t.ring.members == 0 {
 		c.rings = slices.DeleteFunc(c.rings, func(r *ring) bool { return r == t.ring })
 	}
@@ -193,7 +203,7 @@ func (c *consumers) front() *taker {
 			if !r.first.full() {
 				return r.first
 			}
-			r.first.leave()
+			r.first.moveTo(&c.blocked)
 		}
 	}
 	return nil
@@ -203,11 +213,11 @@ func (c *consumers) front() *taker {
 // delivery.
 func (c *consumers) frontActive() *taker {
 	t := c.active
-	if t == nil || c.waiting || !t.inRing {
+	if t == nil || c.waiting || !t.inTurn() {
 		return nil
 	}
 	if t.full() {
-		t.leave()
+		t.moveTo(&c.blocked)
 		return nil
 	}
 	return t
@@ -218,7 +228,7 @@ func (c *consumers) frontActive() *taker {
 func (c *consumers) able() bool {
 	if c.single {
 		t := c.active
-		return t != nil && !c.waiting && t.inRing && !t.full()
+		return t != nil && !c.waiting && t.inTurn() && !t.full()
 	}
 	for _, r := range c.rings {
 		for t := r.first; t != nil; {
@@ -241,14 +251,85 @@ func (c *consumers) rotate(t *taker) {
 }
 
 // block takes a consumer whose gate is shut out of its ring.
-func (c *consumers) block(t *taker) { t.leave() }
+func (c *consumers) block(t *taker) {
+	t.moveTo(&c.blocked)
+	t.gated, t.asked = true, true
+	c.gated++
+}
 
-// resume lets a consumer whose gate was shut try again.
+// resume lets a consumer whose gate was shut try again, and with it those of its
+// channel.
 func (c *consumers) resume(id message.ConsumerID) {
-	if t := c.byID[id]; t != nil && t.gated {
-		t.gated = false
-		t.join()
+	t := c.byID[id]
+	switch {
+	case t == nil || !t.gated:
+	case t.Place == nil:
+		c.open(t)
+	default:
+		c.openAll(t.Place)
 	}
+}
+
+func (c *consumers) open(t *taker) {
+	t.gated, t.asked = false, false
+	c.gated--
+	t.join()
+}
+
+// openAll lets those of one channel try again that wait for Resume.
+func (c *consumers) openAll(place any) {
+	for t := range c.blocked.all() {
+		if t.gated && t.Place == place {
+			c.open(t)
+		}
+	}
+}
+
+// orphaned lets those try again that wait for the Resume of a consumer that is gone,
+// and reports whether there are any.
+func (c *consumers) orphaned(gone *taker) bool {
+	if !gone.asked || !c.shut(gone.Place) {
+		return false
+	}
+	for t := range c.blocked.all() {
+		if t.asked && t.Place == gone.Place {
+			return false // they wait for its Resume as well
+		}
+	}
+	c.openAll(gone.Place)
+	return true
+}
+
+// freed lets a consumer try again that has room itself, unless its channel's gate was
+// found shut.
+func (c *consumers) freed(t *taker) {
+	switch {
+	case t.gated:
+	case c.gated == 0 || c.fifo || !c.shut(t.Place) || t.full():
+		t.join()
+	case !t.inTurn():
+		t.gated = true
+		c.gated++
+		for x := range c.blocked.all() {
+			if x.gated && x.Place == t.Place {
+				x.moveTo(nil)
+				x.moveTo(&c.blocked)
+			}
+		}
+	}
+}
+
+// shut reports whether one of a channel's consumers waits for Resume.
+func (c *consumers) shut(place any) bool {
+	if place == nil {
+		return false
+	}
+	for t := range c.blocked.all() {
+		if t.gated && t.Place == place {
+			return true
+		}
+	}
+	return false
 }
 
 // returned notes that a consumer's delivery was settled.
@@ -262,9 +343,7 @@ func (c *consumers) returned(id message.ConsumerID) {
 		c.last = t
 	}
 	t.held--
-	if !t.gated {
-		t.join()
-	}
+	c.freed(t)
 }
 
 // letGo notes that a delivery was settled of a consumer that is gone.
@@ -278,9 +357,7 @@ func (c *consumers) letGo(id message.ConsumerID) {
 	}
 	if h := g.heir; h != nil {
 		h.held--
-		if !h.gated {
-			h.join()
-		}
+		c.freed(h)
 	}
 }
 
@@ -323,11 +400,28 @@ func (c *consumers) inherit(t *taker) {
 }
 
 // join puts the consumer at the end of its ring.
-func (t *taker) join() {
-	r := t.ring
-	switch {
-	case t.inRing:
+func (t *taker) join() { t.moveTo(t.ring) }
+
+// moveTo takes the consumer from where it stands to the end of another ring; nil is
+// none.
+func (t *taker) moveTo(r *ring) {
+	if t.in == r {
 		return
+	}
+	if from := t.in; from != nil {
+		if t.next == t {
+			from.first = nil
+		} else {
+			t.prev.next, t.next.prev = t.next, t.prev
+			if from.first == t {
+				from.first = t.next
+			}
+		}
+	}
+	t.in = r
+	switch {
+	case r == nil:
+		t.next, t.prev = nil, nil
 	case r.first == nil:
 		r.first, t.next, t.prev = t, t, t
 	default:
@@ -335,22 +429,22 @@ func (t *taker) join() {
 		last.next, t.prev = t, last
 		t.next, r.first.prev = r.first, t
 	}
-	t.inRing = true
 }
 
-func (t *taker) leave() {
-	if !t.inRing {
-		return
-	}
-	r := t.ring
-	t.inRing = false
-	if t.next == t {
-		r.first = nil
-	} else {
-		t.prev.next, t.next.prev = t.next, t.prev
-		if r.first == t {
-			r.first = t.next
+// all goes once around the ring, as it stands at the beginning. The one at which it is
+// may be moved.
+func (r *ring) all() iter.Seq[*taker] {
+	return func(yield func(*taker) bool) {
+		if r.first == nil {
+			return
+		}
+		last := r.first.prev
+		for t := r.first; ; {
+			next := t.next
+			if !yield(t) || t == last {
+				return
+			}
+			t = next
 		}
 	}
-	t.next, t.prev = nil, nil
 }

@@ -53,9 +53,7 @@ func (c *consumers) grant(t *taker, cr credit, ready int, out *Actions) {
 	if cr.drains && ready == 0 {
 		c.drain(t, out) // also if it is none
 	}
-	if !t.gated {
-		t.join() // and leaves its ring again when it is its turn, if it has none left
-	}
+	c.freed(t) // it leaves its ring again when it is its turn, if it has none left
 }
 
 // drainAll gives up what is left of the credits to be used up: the queue is empty. Of one

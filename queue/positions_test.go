@@ -167,27 +167,70 @@ func TestReturnedPositionsComeInOrderAndLeaveNothing(t *testing.T) {
 }
 
 // naiveRing is the consumers in turn as a plain list, whatever their priorities:
-// of equal ones, whose turn it is comes first.
+// of equal ones, whose turn it is comes first. Those that are not in turn stand in
+// another one.
 type naiveRing struct {
-	turn []message.ConsumerID
-	all  map[message.ConsumerID]*naiveTaker
+	turn, blocked []message.ConsumerID
+	all           map[message.ConsumerID]*naiveTaker
 }
 
 type naiveTaker struct {
+	place          any
 	priority       int64
 	held, prefetch int
-	noAck, gated   bool
+
+	noAck, gated, asked bool
 }
 
 func (x *naiveTaker) full() bool { return !x.noAck && x.prefetch > 0 && x.held >= x.prefetch }
 
 func (n *naiveRing) leave(id message.ConsumerID) {
 	n.turn = slices.DeleteFunc(n.turn, func(x message.ConsumerID) bool { return x == id })
+	n.blocked = slices.DeleteFunc(n.blocked, func(x message.ConsumerID) bool { return x == id })
 }
 
 func (n *naiveRing) join(id message.ConsumerID) {
 	if !slices.Contains(n.turn, id) {
+		n.leave(id)
 		n.turn = append(n.turn, id)
+	}
+}
+
+func (n *naiveRing) block(id message.ConsumerID) {
+	n.leave(id)
+	n.blocked = append(n.blocked, id)
+}
+
+// gated gives those that wait for Resume together with one: those of its place.
+func (n *naiveRing) gated(x *naiveTaker) (ids []message.ConsumerID) {
+	for _, id := range n.blocked {
+		if y := n.all[id]; y == x || y.gated && x.place != nil && y.place == x.place {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func (n *naiveRing) open(ids []message.ConsumerID) {
+	for _, id := range ids {
+		n.all[id].gated, n.all[id].asked = false, false
+		n.join(id)
+	}
+}
+
+// freed lets a consumer join, or wait with those of its place, behind those that are
+// full.
+func (n *naiveRing) freed(id message.ConsumerID, x *naiveTaker) {
+	others := slices.DeleteFunc(n.gated(x), func(y message.ConsumerID) bool { return y == id })
+	switch {
+	case x.gated || slices.Contains(n.turn, id):
+	case len(others) == 0 || x.full():
+		n.join(id)
+	default:
+		x.gated = true
+		for _, y := range n.gated(x) {
+			n.block(y)
+		}
 	}
 }
 
@@ -205,7 +248,7 @@ func (n *naiveRing) front() message.ConsumerID {
 		if !n.all[id].full() {
 			return id
 		}
-		n.leave(id)
+		n.block(id)
 	}
 	return 0
 }
@@ -239,7 +282,10 @@ func TestTheConsumerRingsAgreeWithAList(t *testing.T) {
 				case i < 5 && len(ids) < 8:
 					last++
 					y := &naiveTaker{prefetch: rnd.IntN(4), noAck: rnd.IntN(4) == 0, priority: int64(rnd.IntN(3) - 1)}
-					spec := Consumer{ID: last, Prefetch: y.prefetch, NoAck: y.noAck}
+					if place := rnd.IntN(3); place > 0 {
+						y.place = place
+					}
+					spec := Consumer{ID: last, Prefetch: y.prefetch, NoAck: y.noAck, Place: y.place}
 					if y.priority != 0 {
 						spec.Arguments = args(argConsumerPriority, int8(y.priority))
 					}
@@ -249,10 +295,17 @@ func TestTheConsumerRingsAgreeWithAList(t *testing.T) {
 					n.all[last] = y
 					n.join(last)
 				case i < 8 && x != nil:
-					require.NotNil(t, c.remove(id))
+					gone := c.remove(id)
+					require.NotNil(t, gone)
 					require.Nil(t, c.remove(id))
 					ids = slices.DeleteFunc(ids, func(x message.ConsumerID) bool { return x == id })
 					n.leave(id)
+					orphans := n.gated(x)
+					if !x.asked || slices.ContainsFunc(orphans, func(y message.ConsumerID) bool { return n.all[y].asked }) {
+						orphans = nil
+					}
+					require.Equal(t, len(orphans) > 0, c.orphaned(gone))
+					n.open(orphans)
 					delete(n.all, id)
 					c.returned(id) // late settles of a consumer that is gone
 					c.resume(id)
@@ -262,14 +315,13 @@ func TestTheConsumerRingsAgreeWithAList(t *testing.T) {
 						require.False(t, f.admits(1))
 						c.block(f)
 						f.Gate = nil
-						n.all[f.ID].gated = true
-						n.leave(f.ID)
+						n.all[f.ID].gated, n.all[f.ID].asked = true, true
+						n.block(f.ID)
 					}
 				case i < 30 && x != nil:
 					c.resume(id)
 					if x.gated {
-						x.gated = false
-						n.join(id)
+						n.open(n.gated(x))
 					}
 				case i < 70: // a delivery
 					if f := front(); f != nil {
@@ -285,18 +337,22 @@ func TestTheConsumerRingsAgreeWithAList(t *testing.T) {
 				case x != nil && x.held > 0:
 					c.returned(id)
 					x.held--
-					if !x.gated {
-						n.join(id)
-					}
+					n.freed(id, x)
 				}
 				if !slices.Equal(n.byPriority(), inTurn(&c)) {
 					t.Fatalf("the rings are %v, want %v", inTurn(&c), n.byPriority())
 				}
+				var blocked []message.ConsumerID
+				for x := range c.blocked.all() {
+					blocked = append(blocked, x.ID)
+				}
+				require.True(t, slices.Equal(n.blocked, blocked), "blocked are %v, want %v", blocked, n.blocked)
 			}
 			for _, id := range ids {
 				c.remove(id)
 			}
 			require.Empty(t, c.rings)
+			require.Zero(t, c.gated)
 		})
 	}
 }
@@ -310,7 +366,7 @@ func inTurn(c *consumers) []message.ConsumerID {
 			return nil
 		}
 		for x := r.first; x != nil; {
-			if !x.inRing || x.ring != r || x.next.prev != x || len(ids) > len(c.byID) {
+			if !x.inTurn() || x.ring != r || x.next.prev != x || len(ids) > len(c.byID) {
 				return nil
 			}
 			ids = append(ids, x.ID)
