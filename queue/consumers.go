@@ -300,14 +300,14 @@ func (c *consumers) orphaned(gone *taker) bool {
 	return true
 }
 
-// freed lets a consumer try again that has room itself, unless its channel's gate was
-// found shut.
+// freed lets a consumer out of its ring try again that has room itself, unless its
+// channel's gate was found shut.
 func (c *consumers) freed(t *taker) {
 	switch {
 	case t.gated:
 	case c.gated == 0 || c.fifo || !c.shut(t.Place) || t.full():
 		t.join()
-	case !t.inTurn():
+	default:
 		t.gated = true
 		c.gated++
 		for x := range c.blocked.all() {
@@ -342,8 +342,9 @@ func (c *consumers) returned(id message.ConsumerID) {
 		}
 		c.last = t
 	}
-	t.held--
-	c.freed(t)
+	if t.held--; !t.inTurn() { // mostly it is, and nothing is to be done
+		c.freed(t)
+	}
 }
 
 // letGo notes that a delivery was settled of a consumer that is gone.
@@ -356,8 +357,9 @@ func (c *consumers) letGo(id message.ConsumerID) {
 		delete(c.holding, id)
 	}
 	if h := g.heir; h != nil {
-		h.held--
-		c.freed(h)
+		if h.held--; !h.inTurn() {
+			c.freed(h)
+		}
 	}
 }
 

@@ -53,7 +53,9 @@ func (c *consumers) grant(t *taker, cr credit, ready int, out *Actions) {
 	if cr.drains && ready == 0 {
 		c.drain(t, out) // also if it is none
 	}
-	c.freed(t) // it leaves its ring again when it is its turn, if it has none left
+	if !t.inTurn() {
+		c.freed(t) // and leaves its ring again when it is its turn, if it has none left
+	}
 }
 
 // drainAll gives up what is left of the credits to be used up: the queue is empty. Of one
