@@ -141,9 +141,11 @@ func (m *classicModel) declared() { m.used = time.Now() }
 
 // obey obeys a policy: a limit that is there or lower
 // from now on drops at once what is too much, unless the queue refused before and
-// refuses still; the time that it may be unused begins anew (contract 08 §5).
+// refuses still; the time that it may be unused begins anew (contract 08 §5), and what
+// nobody noticed has expired.
 func (m *classicModel) obey(arguments, policy message.Table) {
 	r := modelRulesOf(arguments, policy)
+	m.unnoticed = ""
 	refused := m.rules.overflow != "drop-head"
 	m.rules = r
 	m.used = time.Now()

@@ -276,7 +276,8 @@ func (q *classic) dropOver(out *Actions) {
 	}
 }
 
-// dropReturned is dropOver after something has come back, which dies in its order.
+// dropReturned is dropOver after something has come back, which dies in its order; see
+// also quorum.arrange.
 func (q *classic) dropReturned(out *Actions) {
 	q.late = false
 	if !q.rules.drops() {
@@ -315,7 +316,8 @@ func (q *classic) shorten(out *Actions) {
 // obey takes another policy over. What RabbitMQ does with one at run time (contract 08
 // §5): lower limits drop at once what is too much, even if from now on it is to be
 // refused; a time to live is for messages that come later; the time that the queue may
-// be unused begins anew. Who died before stays with the dead-letter exchange of then.
+// be unused begins anew. Who died before stays with the dead-letter exchange of then. It
+// also looks what has expired, whatever the policy is about.
 func (q *classic) obey(policy message.Table, out *Actions) {
 	old := q.rules
 	q.rules = q.merge(Spec{Arguments: q.arguments}, policy)
@@ -324,6 +326,7 @@ func (q *classic) obey(policy message.Table, out *Actions) {
 		q.rules.any = true // so that somebody looks after them
 	}
 	q.use()
+	q.watch.unnoticed = none
 	if q.rules.limited && (!q.rules.rejects || !old.rejects) {
 		q.shorten(out)
 	}

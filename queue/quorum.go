@@ -70,27 +70,16 @@ func (q *quorum) Enqueue(in []Publish, out *Actions) {
 func (q *quorum) Settle(in []Settle, out *Actions) {
 	q.inUse()
 	for len(in) > 0 {
-		n := len(in)
-		if q.rules.refuses {
-			n = command(in)
-		}
+		n := command(in)
+		before := effects{len(out.Deliver), len(out.DeadLetter)}
 		q.classic.Settle(in[:n], out)
+		if q.returnsAtOnce(in[0]) {
+			q.arrange(before, out)
+		}
 		q.heed()
 		in = in[n:]
 	}
 	q.finish(out)
-}
-
-// command is how many of settlements are one command in RabbitMQ, which looks after each
-// how full the queue is: those of one consumer, of a transaction, or of a channel that
-// is gone.
-func command(in []Settle) int {
-	for i := 1; i < len(in); i++ {
-		if in[i].Consumer != in[i-1].Consumer && in[i].Atom == nil && in[i].Outcome != Return {
-			return i
-		}
-	}
-	return len(in)
 }
 
 // Consume adds a consumer. RabbitMQ 3.10 does not look whether it wants to be alone.

@@ -1,7 +1,9 @@
 package queue
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/warrenmq/warren/message"
@@ -125,10 +127,14 @@ func (m *quorumModel) deliver(fresh string) {
 func (m *quorumModel) settle(ds []*modelDelivery, outcomes []Outcome) {
 	m.use()
 	m.waiting = false
+	dead, atOnce := len(m.dead), false
 	for i, d := range ds {
 		if i > 0 && d.to != ds[i-1].to && outcomes[i] != Return {
 			m.settled()
+			m.dropsFirst(dead, atOnce)
+			dead = len(m.dead)
 		}
+		atOnce = outcomes[i] == Return || outcomes[i] == Requeue && m.limited && d.to != nil
 		m.takeBack(d)
 		switch o := outcomes[i]; o {
 		case Ack:
@@ -139,7 +145,26 @@ func (m *quorumModel) settle(ds []*modelDelivery, outcomes []Outcome) {
 		}
 	}
 	m.settled()
+	m.dropsFirst(dead, atOnce)
 	m.forward()
+}
+
+// dropsFirst puts what did not fit, after several came back at once, before the others
+// that died then, and the last of it first.
+func (m *quorumModel) dropsFirst(before int, atOnce bool) {
+	if !atOnce {
+		return
+	}
+	var drops, others []string
+	for _, d := range m.dead[before:] {
+		if strings.Contains(d, " "+fmt.Sprint(MaxLen)+" ") {
+			drops = append(drops, d)
+		} else {
+			others = append(others, d)
+		}
+	}
+	slices.Reverse(drops)
+	copy(m.dead[before:], append(drops, others...))
 }
 
 func (m *quorumModel) comeBack(x modelMessage, o Outcome) {
