@@ -106,10 +106,13 @@ func (ch *Channel) settle(entries []unackedEntry, o queue.Outcome, atom *store.A
 	consumed := 0
 	for i := range entries {
 		e := &entries[i]
+		first := i == 0 || e.by == nil || e.by != entries[i-1].by
 		if e.by != nil {
 			consumed++
 		}
-		ch.batch(e.host).Settle(queue.Settle{ID: e.id, Consumer: e.consumer(), Outcome: o, Atom: atom})
+		ch.batch(e.host).Settle(queue.Settle{
+			ID: e.id, Consumer: e.consumer(), Outcome: o, First: first && o != queue.Return, Atom: atom,
+		})
 	}
 	if consumed == 0 || ch.global.Limit() == 0 {
 		return

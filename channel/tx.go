@@ -160,6 +160,7 @@ func (ch *Channel) TxCommit() (*Commit, error) {
 		ch.post(p.msg, hosts, message.PublishRef{By: (*commitAnswers)(w), Seq: uint64(i + 1)}, atom)
 	}
 	for _, s := range t.settles {
+		slices.SortFunc(s.entries, compareUnacked) // and not as they were settled
 		ch.settle(s.entries, s.outcome, atom)
 	}
 	ch.flush()

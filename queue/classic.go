@@ -310,6 +310,9 @@ func (q *classic) keepHeld(seq uint64, s slot, out *Actions) {
 }
 
 func (q *classic) Settle(in []Settle, out *Actions) {
+	if q.levels != nil && q.rules.buries && len(in) > 1 {
+		q.highestFirst(in)
+	}
 	q.consumers.waiting = false
 	requeued := false
 	for i := range in {

@@ -204,6 +204,7 @@ func (m *classicModel) deliver(fresh string) {
 // settle settles deliveries, each with its outcome. Those of one consumer in a row come
 // together, so that what is requeued is back before anything is delivered.
 func (m *classicModel) settle(ds []*modelDelivery, outcomes []Outcome) {
+	ds = m.highestFirst(ds, outcomes)
 	m.waiting = false
 	requeued := false
 	for i, d := range ds {
@@ -222,6 +223,24 @@ func (m *classicModel) settle(ds []*modelDelivery, outcomes []Outcome) {
 		}
 	}
 	m.settled(requeued)
+}
+
+// highestFirst puts what one consumer had and is rejected in a row into the order in
+// which a queue with priorities buries it.
+func (m *classicModel) highestFirst(ds []*modelDelivery, outcomes []Outcome) []*modelDelivery {
+	ds = slices.Clone(ds)
+	if m.rules.maxPriority <= 0 || !m.rules.buries {
+		return ds
+	}
+	level := func(d *modelDelivery) int { return min(d.priority, m.rules.maxPriority) }
+	for from, to := 0, 0; from < len(ds); from = to {
+		for to = from; to < len(ds) && ds[to].to == ds[from].to && outcomes[to] == outcomes[from]; to++ {
+		}
+		if ds[from].to != nil && outcomes[from] == Discard {
+			slices.SortStableFunc(ds[from:to], func(a, b *modelDelivery) int { return level(b) - level(a) })
+		}
+	}
+	return ds
 }
 
 func (m *classicModel) settled(requeued bool) {

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -311,6 +312,29 @@ func (q *classic) shorten(out *Actions) {
 		seq, s := q.head()
 		q.lay(seq, s, MaxLen, nil, out)
 	}
+}
+
+// highestFirst puts what is rejected at once into the order in which it dies: in a queue
+// with priorities that of the highest one first (rabbit_priority_queue:ackfold/4).
+func (q *classic) highestFirst(in []Settle) {
+	for len(in) > 0 {
+		n, first := 1, &in[0]
+		for n < len(in) && !in[n].First && in[n].Consumer == first.Consumer && in[n].Outcome == first.Outcome {
+			n++
+		}
+		if first.Outcome == Discard && first.Consumer != 0 && n > 1 {
+			slices.SortStableFunc(in[:n], func(a, b Settle) int { return cmp.Compare(q.levelOf(b.ID), q.levelOf(a.ID)) })
+		}
+		in = in[n:]
+	}
+}
+
+// levelOf gives the priority of what somebody holds, 0 if nobody does.
+func (q *classic) levelOf(seq uint64) uint8 {
+	if s := q.at(seq); s.is(slotHeld) {
+		return s.level()
+	}
+	return 0
 }
 
 // obey takes another policy over. What RabbitMQ does with one at run time (contract 08

@@ -243,9 +243,15 @@ func (c *consumers) able() bool {
 	return false
 }
 
-// rotate ends the turn of a consumer that got a delivery.
+// rotate ends the turn of a consumer that got a delivery. To a quorum queue one that
+// can take no more is out of turn at once, and comes last when it can again; to a
+// classic one not before its next turn.
 func (c *consumers) rotate(t *taker) {
-	if !c.single {
+	switch {
+	case c.single:
+	case c.fifo && t.full():
+		t.leave()
+	default:
 		t.ring.first = t.next
 	}
 }

@@ -160,7 +160,12 @@ type Settle struct {
 	// Consumer had it; 0 for a basic.get.
 	Consumer message.ConsumerID
 	Outcome  Outcome
-	Atom     *store.Atom
+	// First says that it is the first of those that RabbitMQ settles at once: what one
+	// method, or one commit, settles of what one consumer had, or a basic.get. They die
+	// and come back in an order of their own, so that those of two methods in one batch
+	// have to be told apart. What comes back with Return does so at once.
+	First bool
+	Atom  *store.Atom
 }
 
 // Consumer is one basic.consume.

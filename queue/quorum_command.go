@@ -12,7 +12,13 @@ import (
 // is gone.
 func command(in []Settle) int {
 	for i := 1; i < len(in); i++ {
-		if in[i].Consumer != in[i-1].Consumer && in[i].Atom == nil && in[i].Outcome != Return {
+		next, last := &in[i], &in[i-1]
+		switch {
+		case next.Outcome == Return:
+			if last.Outcome != Return {
+				return i
+			}
+		case next.Consumer != last.Consumer && next.Atom == nil, next.First && next.Outcome == Requeue:
 			return i
 		}
 	}

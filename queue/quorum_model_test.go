@@ -119,6 +119,9 @@ func (m *quorumModel) deliver(fresh string) {
 			return
 		}
 		m.hand(m.takeHead(), c)
+		if c.full() { // out of turn at once
+			m.turn = m.turn[:len(m.turn)-1]
+		}
 	}
 }
 
