@@ -317,10 +317,11 @@ func (q *classic) Settle(in []Settle, out *Actions) {
 	requeued := false
 	for i := range in {
 		e := &in[i]
-		if i > 0 && e.Consumer != in[i-1].Consumer && e.Atom == nil && e.Outcome != Return {
-			// RabbitMQ settles what one consumer had after the other's, even if it was
-			// one method, and what comes free goes out in between. What a channel that
-			// is gone had returns at once.
+		if i > 0 && (e.Consumer != in[i-1].Consumer && e.Atom == nil && e.Outcome != Return ||
+			e.First && e.Outcome == Requeue) {
+			// RabbitMQ settles what one consumer had after the other's, and what one
+			// basic.get took after the other, even if it was one method, and what comes
+			// free goes out in between. What a channel that is gone had returns at once.
 			q.settled(requeued, out)
 			requeued = false
 		}
