@@ -57,6 +57,7 @@ type ring struct {
 type taker struct {
 	Consumer
 	held       int
+	lent       int // room that it has beyond its prefetch
 	credit     credit
 	gated      bool  // its channel's gate was found shut; waits for Resume
 	asked      bool  // it was its own gate that said no, so that the Resume is its own
@@ -76,7 +77,7 @@ func (t *taker) full() bool {
 	if t.credit.metered {
 		return t.credit.left <= 0
 	}
-	return !t.NoAck && t.Prefetch > 0 && t.held >= t.Prefetch
+	return !t.NoAck && t.Prefetch > 0 && t.held-t.lent >= t.Prefetch
 }
 
 // took counts a delivery.
@@ -146,7 +147,7 @@ func (c *consumers) remove(id message.ConsumerID) *taker {
 		c.active = nil
 	}
 	c.set(t, credit{})
-	if c.fifo && t.held > 0 {
+	if t.held > 0 || len(c.holding) > 0 {
 		c.keep(t)
 	}
 	c.exclusive = false
@@ -250,7 +251,7 @@ func (c *consumers) rotate(t *taker) {
 	switch {
 	case c.single:
 	case c.fifo && t.full():
-		t.leave()
+		t.moveTo(&c.blocked)
 	default:
 		t.ring.first = t.next
 	}
@@ -363,9 +364,23 @@ func (c *consumers) letGo(id message.ConsumerID) {
 		delete(c.holding, id)
 	}
 	if h := g.heir; h != nil {
-		if h.held--; !h.inTurn() {
+		if c.fifo {
+			h.held--
+		} else {
+			h.lent++
+		}
+		if !h.inTurn() {
 			c.freed(h)
 		}
+	}
+}
+
+// lend gives a consumer room for another delivery, beyond what it has made. RabbitMQ's
+// quorum queues count twice what came back once too often (rabbit_fifo:return/5), so that
+// more is delivered than the prefetch allows.
+func (c *consumers) lend(id message.ConsumerID) {
+	if t := c.byID[id]; t != nil {
+		t.lent++
 	}
 }
 
@@ -375,17 +390,20 @@ type bygone struct {
 	tag   string
 	held  int
 	// heir is the consumer that came after it with the same tag on the same channel: to
-	// a quorum queue it is the same one, and holds what this one does.
+	// a quorum queue it is the same one, and holds what this one does. A classic queue
+	// gives it the room that this one makes when it settles something, beyond its own.
 	heir *taker
 }
 
-// keep notes that a consumer that goes holds something.
+// keep notes what a consumer that goes holds, if anything.
 func (c *consumers) keep(t *taker) {
 	held := t.held
 	for _, g := range c.holding {
 		if g.heir == t {
 			g.heir = nil
-			held -= g.held
+			if c.fifo {
+				held -= g.held
+			}
 		}
 	}
 	if held == 0 {
@@ -397,12 +415,14 @@ func (c *consumers) keep(t *taker) {
 	c.holding[t.ID] = &bygone{place: t.Place, tag: t.Tag, held: held}
 }
 
-// inherit lets a new consumer hold what those of its name before it do.
+// inherit makes a new consumer the heir of those of its name before it.
 func (c *consumers) inherit(t *taker) {
 	for _, g := range c.holding {
 		if g.heir == nil && g.place == t.Place && g.tag == t.Tag {
 			g.heir = t
-			t.held += g.held
+			if c.fifo {
+				t.held += g.held
+			}
 		}
 	}
 }

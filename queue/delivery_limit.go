@@ -52,6 +52,9 @@ func (q *classic) comeBack(e *Settle, s slot, later bool, out *Actions) {
 		s.setCount(s.count() + 1)
 		if int64(s.count()) > q.rules.limit {
 			q.lay(e.ID, s, LimitReached, e.Atom, out)
+			if e.Outcome == Requeue && q.consumers.fifo {
+				q.consumers.lend(e.Consumer)
+			}
 			return
 		}
 	}

@@ -98,6 +98,7 @@ type modelConsumer struct {
 	name             int
 	noAck, exclusive bool
 	prefetch         int
+	lent             int // room beyond it
 	priority         int
 	gate, gated      bool
 	room             int // of its gate
@@ -106,7 +107,7 @@ type modelConsumer struct {
 	activated        bool             // it became the active one
 }
 
-func (c *modelConsumer) full() bool { return !c.noAck && c.prefetch > 0 && c.held >= c.prefetch }
+func (c *modelConsumer) full() bool { return !c.noAck && c.prefetch > 0 && c.held-c.lent >= c.prefetch }
 
 // over reports whether so many messages and octets are too many.
 func (m *modelState) over(messages, octets int) bool {

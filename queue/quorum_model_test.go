@@ -145,6 +145,9 @@ func (m *quorumModel) settle(ds []*modelDelivery, outcomes []Outcome) {
 			m.bury(d.modelMessage, Rejected)
 		default:
 			m.comeBack(d.modelMessage, o)
+			if o == Requeue && m.limited && d.count+1 > m.limit && d.to != nil {
+				d.to.lent++ // RabbitMQ counts it twice
+			}
 		}
 	}
 	m.settled()
