@@ -417,6 +417,9 @@ func (c *consumers) keep(t *taker) {
 
 // inherit makes a new consumer the heir of those of its name before it.
 func (c *consumers) inherit(t *taker) {
+	if t.Place == nil {
+		return // it is on no channel
+	}
 	for _, g := range c.holding {
 		if g.heir == nil && g.place == t.Place && g.tag == t.Tag {
 			g.heir = t

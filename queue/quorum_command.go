@@ -9,7 +9,7 @@ import (
 
 // command is how many of settlements are one command in RabbitMQ, which looks after each
 // how full the queue is: those of one consumer, of a transaction, or of a channel that
-// is gone.
+// is gone, and what one method requeues.
 func command(in []Settle) int {
 	for i := 1; i < len(in); i++ {
 		next, last := &in[i], &in[i-1]

@@ -132,12 +132,15 @@ func (m *quorumModel) settle(ds []*modelDelivery, outcomes []Outcome) {
 	m.waiting = false
 	dead, atOnce := len(m.dead), false
 	for i, d := range ds {
-		if i > 0 && d.to != ds[i-1].to && outcomes[i] != Return {
+		begins := i == 0 || d.to != ds[i-1].to && outcomes[i] != Return
+		if i > 0 && begins {
 			m.settled()
 			m.dropsFirst(dead, atOnce)
 			dead = len(m.dead)
 		}
-		atOnce = outcomes[i] == Return || outcomes[i] == Requeue && m.limited && d.to != nil
+		if begins {
+			atOnce = outcomes[i] == Return || outcomes[i] == Requeue && m.limited && d.to != nil
+		}
 		m.takeBack(d)
 		switch o := outcomes[i]; o {
 		case Ack:
