@@ -26,7 +26,8 @@ func (t classicType) Capabilities() Capabilities {
 
 func (t classicType) Open(s Spec, env Env) (Queue, error) {
 	q := &classic{}
-	q.open(s, env, t.rules)
+	arguments := s.Arguments // not to keep all of s
+	q.open(s, env, func(policy message.Table) rules { return t.rules(arguments, policy) })
 	if v, ok := s.Arguments.Get(argMaxPriority); ok {
 		highest, _ := message.Int(v)
 		q.levels = &levels{max: uint8(highest)}
@@ -35,10 +36,10 @@ func (t classicType) Open(s Spec, env Env) (Queue, error) {
 }
 
 // rules merges the arguments of a queue with a policy.
-func (t classicType) rules(s Spec, policy message.Table) rules {
-	r := rulesOf(s, policy)
+func (t classicType) rules(arguments, policy message.Table) rules {
+	r := rulesOf(arguments, policy)
 	if t.options.limited {
-		if limit, ok := deliveryLimit(s, policy, t.options.deliveryLimit); ok {
+		if limit, ok := deliveryLimit(arguments, policy, t.options.deliveryLimit); ok {
 			r.limitDeliveries(limit)
 		}
 	}
@@ -46,9 +47,9 @@ func (t classicType) rules(s Spec, policy message.Table) rules {
 }
 
 // open makes what every queue has. merge gives the rules of its arguments and a policy.
-func (q *classic) open(s Spec, env Env, merge func(Spec, message.Table) rules) {
-	q.arguments, q.merge = s.Arguments, merge
-	q.rules = merge(s, env.Policy)
+func (q *classic) open(s Spec, env Env, merge func(policy message.Table) rules) {
+	q.merge = merge
+	q.rules = merge(env.Policy)
 	q.autoDelete, q.durable, q.paging = s.AutoDelete, s.Durable && env.Stored, env.Stored
 	q.watch = watch{clock: env.Now, fresh: none, unnoticed: none}
 	if q.watch.clock == nil {
@@ -65,9 +66,11 @@ type classic struct {
 	// may leave memory for it; strict that a publisher hears nothing before the store
 	// has answered, even if the message left the queue meanwhile.
 	durable, paging, strict bool
-	// arguments are those of the declare, and merge merges them with another policy.
-	arguments message.Table
-	merge     func(Spec, message.Table) rules
+	// late says that what came back is too much, and that what is too much is dropped
+	// when who can take something has got it: the first one is loaded for somebody.
+	late bool
+	// merge gives the rules of the arguments of the declare and of another policy.
+	merge func(policy message.Table) rules
 
 	positions
 	consumers consumers
@@ -78,9 +81,6 @@ type classic struct {
 	watch  watch
 	rules  rules
 	grave  grave
-	// late says that what came back is too much, and that what is too much is dropped
-	// when who can take something has got it: the first one is loaded for somebody.
-	late bool
 	// letters are dead letters that stay until others have them; nil in a queue that
 	// lets them go.
 	letters *letterbox

@@ -48,9 +48,9 @@ type rules struct {
 // rulesOf merges the arguments of a queue with the definition of its policy, both of
 // which have been checked: the lower number counts, and for the rest the argument
 // (contract 08 §5).
-func rulesOf(s Spec, policy message.Table) rules {
+func rulesOf(arguments, policy message.Table) rules {
 	text := func(key string) (string, bool) {
-		for _, v := range both(s, policy, key) {
+		for _, v := range both(arguments, policy, key) {
 			if t, ok := v.(string); ok {
 				return t, true
 			}
@@ -58,10 +58,10 @@ func rulesOf(s Spec, policy message.Table) rules {
 		return "", false
 	}
 	r := rules{
-		ttl:       min(lower(s, policy, "message-ttl", -1), longest),
-		idle:      min(lower(s, policy, "expires", -1), longest),
-		maxLength: lower(s, policy, "max-length", noLength),
-		maxBytes:  lower(s, policy, "max-length-bytes", noLength),
+		ttl:       min(lower(arguments, policy, "message-ttl", -1), longest),
+		idle:      min(lower(arguments, policy, "expires", -1), longest),
+		maxLength: lower(arguments, policy, "max-length", noLength),
+		maxBytes:  lower(arguments, policy, "max-length-bytes", noLength),
 	}
 	r.limited = r.maxLength != noLength || r.maxBytes != noLength
 	overflow, _ := text("overflow")
@@ -84,9 +84,9 @@ const noLength = math.MaxInt64
 
 // lower gives the lower one of the numbers that the argument x-key and the policy's key
 // are, or without if neither is one.
-func lower(s Spec, policy message.Table, key string, without int64) int64 {
+func lower(arguments, policy message.Table, key string, without int64) int64 {
 	n, found := without, false
-	for _, v := range both(s, policy, key) {
+	for _, v := range both(arguments, policy, key) {
 		if i, ok := message.Int(v); ok && (!found || i < n) {
 			n, found = i, true
 		}
@@ -96,8 +96,8 @@ func lower(s Spec, policy message.Table, key string, without int64) int64 {
 
 // both gives the values of the argument x-key and of the policy's key, nil for one
 // that is not there.
-func both(s Spec, policy message.Table, key string) [2]any {
-	argument, _ := s.Arguments.Get("x-" + key)
+func both(arguments, policy message.Table, key string) [2]any {
+	argument, _ := arguments.Get("x-" + key)
 	value, _ := policy.Get(key)
 	return [2]any{argument, value}
 }
@@ -344,7 +344,7 @@ func (q *classic) levelOf(seq uint64) uint8 {
 // also looks what has expired, whatever the policy is about.
 func (q *classic) obey(policy message.Table, out *Actions) {
 	old := q.rules
-	q.rules = q.merge(Spec{Arguments: q.arguments}, policy)
+	q.rules = q.merge(policy)
 	if q.grave.waiting.len() > 0 {
 		q.grave.bequeath(old)
 		q.rules.any = true // so that somebody looks after them

@@ -25,7 +25,7 @@ import (
 type consumers struct {
 	byID      map[message.ConsumerID]*taker
 	rings     []*ring // highest priority first
-	blocked   ring    // those that left theirs, in order
+	blocked   circle  // those that left theirs, in order
 	gated     int     // how many of them wait for Resume
 	exclusive bool
 	single    bool // there is a single active consumer
@@ -50,8 +50,11 @@ type consumers struct {
 type ring struct {
 	priority int64
 	members  int
-	first    *taker // whose turn it is; nil if nobody can take anything
+	circle   // from whose turn it is; empty if nobody can take anything
 }
+
+// circle is an order of consumers, in which the last one is before the first.
+type circle struct{ first *taker }
 
 // taker is one consumer.
 type taker struct {
@@ -59,10 +62,10 @@ type taker struct {
 	held       int
 	lent       int // room that it has beyond its prefetch
 	credit     credit
-	gated      bool  // its channel's gate was found shut; waits for Resume
-	asked      bool  // it was its own gate that said no, so that the Resume is its own
-	ring       *ring // that of its priority
-	in         *ring // where it stands: there, or among the blocked
+	gated      bool    // its channel's gate was found shut; waits for Resume
+	asked      bool    // it was its own gate that said no, so that the Resume is its own
+	ring       *ring   // that of its priority
+	in         *circle // where it stands: there, or among the blocked
 	next, prev *taker
 }
 
@@ -70,7 +73,7 @@ type taker struct {
 func (t *taker) admits(size int) bool { return t.Gate == nil || t.Gate.TryTake(size) }
 
 // inTurn reports whether it stands in its ring.
-func (t *taker) inTurn() bool { return t.in == t.ring }
+func (t *taker) inTurn() bool { return t.in == &t.ring.circle }
 
 // full reports that the consumer got as many deliveries as it may for now.
 func (t *taker) full() bool {
@@ -431,12 +434,12 @@ func (c *consumers) inherit(t *taker) {
 }
 
 // join puts the consumer at the end of its ring.
-func (t *taker) join() { t.moveTo(t.ring) }
+func (t *taker) join() { t.moveTo(&t.ring.circle) }
 
-// moveTo takes the consumer from where it stands to the end of another ring; nil is
+// moveTo takes the consumer from where it stands to the end of another circle; nil is
 // none.
-func (t *taker) moveTo(r *ring) {
-	if t.in == r {
+func (t *taker) moveTo(c *circle) {
+	if t.in == c {
 		return
 	}
 	if from := t.in; from != nil {
@@ -449,28 +452,28 @@ func (t *taker) moveTo(r *ring) {
 			}
 		}
 	}
-	t.in = r
+	t.in = c
 	switch {
-	case r == nil:
+	case c == nil:
 		t.next, t.prev = nil, nil
-	case r.first == nil:
-		r.first, t.next, t.prev = t, t, t
+	case c.first == nil:
+		c.first, t.next, t.prev = t, t, t
 	default:
-		last := r.first.prev
+		last := c.first.prev
 		last.next, t.prev = t, last
-		t.next, r.first.prev = r.first, t
+		t.next, c.first.prev = c.first, t
 	}
 }
 
-// all goes once around the ring, as it stands at the beginning. The one at which it is
+// all goes once around the circle, as it stands at the beginning. The one at which it is
 // may be moved.
-func (r *ring) all() iter.Seq[*taker] {
+func (c *circle) all() iter.Seq[*taker] {
 	return func(yield func(*taker) bool) {
-		if r.first == nil {
+		if c.first == nil {
 			return
 		}
-		last := r.first.prev
-		for t := r.first; ; {
+		last := c.first.prev
+		for t := c.first; ; {
 			next := t.next
 			if !yield(t) || t == last {
 				return

@@ -21,12 +21,12 @@ const noLimit = math.MaxInt64
 // RabbitMQ compares the count with whatever the argument is, and numbers are less
 // than anything else, so that a value that is no number is a limit that nobody
 // reaches, but one all the same.
-func deliveryLimit(s Spec, policy message.Table, byDefault int) (limit int64, limited bool) {
+func deliveryLimit(arguments, policy message.Table, byDefault int) (limit int64, limited bool) {
 	limit = noLimit
 	for _, v := range []struct {
 		from message.Table
 		name string
-	}{{s.Arguments, argDeliveryLimit}, {policy, policyDeliveryLimit}} {
+	}{{arguments, argDeliveryLimit}, {policy, policyDeliveryLimit}} {
 		value, ok := v.from.Get(v.name)
 		if !ok || value == nil {
 			continue

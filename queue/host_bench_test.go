@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
@@ -136,6 +137,13 @@ func TestAnIdleQueueKeepsLittleMemory(t *testing.T) {
 	t.Logf("%d octets each", each)
 	require.Less(t, each, int64(8<<10))
 	runtime.KeepAlive(paths)
+}
+
+// The runtime gives an object with pointers of more than 512 octets 8 more, and then
+// memory in steps of 128: who adds a field here may add 13 MB to 100 000 queues.
+func TestAClassicQueueFitsItsSizeClass(t *testing.T) {
+	t.Parallel()
+	require.LessOrEqual(t, unsafe.Sizeof(classic{}), uintptr(768-8))
 }
 
 // heap gives the octets in use, without what only pools hold.

@@ -35,7 +35,7 @@ func (h *Host) ConsumerTimeout() (d time.Duration, ok bool) {
 
 func patienceOf(s Spec, policy message.Table) int64 {
 	patience := int64(-1)
-	for _, v := range both(s, policy, "consumer-timeout") {
+	for _, v := range both(s.Arguments, policy, "consumer-timeout") {
 		n, ok := message.Int(v)
 		if ok && n >= 0 && (patience < 0 || n < patience) {
 			patience = min(n, math.MaxInt64/int64(time.Millisecond))

@@ -57,7 +57,7 @@ func TestAPolicyIsMergedWithTheArguments(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, c.want, rulesOf(Spec{Arguments: c.args}, c.policy))
+			require.Equal(t, c.want, rulesOf(c.args, c.policy))
 		})
 	}
 }

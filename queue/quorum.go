@@ -17,7 +17,8 @@ func (quorumType) Capabilities() Capabilities { return quorumCapabilities() }
 
 func (t quorumType) Open(s Spec, env Env) (Queue, error) {
 	q := &quorum{spec: s}
-	q.open(s, env, t.rules)
+	arguments := s.Arguments // not to keep all of s
+	q.open(s, env, func(policy message.Table) rules { return t.rules(arguments, policy) })
 	q.strict = true
 	q.inTurn = true
 	q.watch.lazy = true
@@ -27,8 +28,8 @@ func (t quorumType) Open(s Spec, env Env) (Queue, error) {
 }
 
 // rules merges the arguments of a queue with a policy.
-func (t quorumType) rules(s Spec, policy message.Table) rules {
-	return quorumRules(s, policy, t.options.deliveryLimit)
+func (t quorumType) rules(arguments, policy message.Table) rules {
+	return quorumRules(arguments, policy, t.options.deliveryLimit)
 }
 
 // defaultPrefetch is that of a consumer which names none.

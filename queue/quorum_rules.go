@@ -5,7 +5,7 @@ import "github.com/warrenmq/warren/message"
 // quorumRules reads the arguments and the policy of a quorum queue, which have been
 // checked: of numbers the lower one counts, overflow and x-expires are those of the
 // policy where it has them, and the rest is the argument's (contract 08 §5).
-func quorumRules(s Spec, policy message.Table, byDefault int) rules {
+func quorumRules(arguments, policy message.Table, byDefault int) rules {
 	// first gives the first of the values there are, of the argument and the policy.
 	first := func(values ...any) any {
 		for _, v := range values {
@@ -16,15 +16,15 @@ func quorumRules(s Spec, policy message.Table, byDefault int) rules {
 		return nil
 	}
 	fromPolicy := func(key string) any {
-		v := both(s, policy, key)
+		v := both(arguments, policy, key)
 		return first(v[1], v[0])
 	}
 	r := rules{
 		any:       true, // what comes back may have to be loaded first
-		ttl:       min(lower(s, policy, "message-ttl", -1), longest),
+		ttl:       min(lower(arguments, policy, "message-ttl", -1), longest),
 		idle:      -1,
-		maxLength: lower(s, policy, "max-length", noLength),
-		maxBytes:  lower(s, policy, "max-length-bytes", noLength),
+		maxLength: lower(arguments, policy, "max-length", noLength),
+		maxBytes:  lower(arguments, policy, "max-length-bytes", noLength),
 		counts:    true, lateDrop: true,
 	}
 	if n, ok := message.Int(fromPolicy("expires")); ok {
@@ -33,14 +33,14 @@ func quorumRules(s Spec, policy message.Table, byDefault int) rules {
 	r.limited = r.maxLength != noLength || r.maxBytes != noLength
 	r.rejects = fromPolicy("overflow") == "reject-publish"
 	r.refuses = r.rejects && r.limited
-	limit, limits := deliveryLimit(s, policy, byDefault)
+	limit, limits := deliveryLimit(arguments, policy, byDefault)
 	r.limit, r.toTail = limit, !limits
-	exchange := both(s, policy, "dead-letter-exchange")
+	exchange := both(arguments, policy, "dead-letter-exchange")
 	if x, ok := first(exchange[0], exchange[1]).(string); ok {
 		r.dlx, r.buries = x, true
-		key := both(s, policy, "dead-letter-routing-key")
+		key := both(arguments, policy, "dead-letter-routing-key")
 		r.rekey, r.rekeys = first(key[0], key[1]).(string)
-		strategy := both(s, policy, "dead-letter-strategy")
+		strategy := both(arguments, policy, "dead-letter-strategy")
 		r.sure = first(strategy[0], strategy[1]) == "at-least-once" && r.rejects
 	}
 	return r
@@ -53,7 +53,7 @@ func quorumRules(s Spec, policy message.Table, byDefault int) rules {
 // where RabbitMQ drops them.
 func (q *quorum) adopt(policy message.Table, out *Actions) {
 	old := q.rules
-	q.rules = q.merge(Spec{Arguments: q.arguments}, policy)
+	q.rules = q.merge(policy)
 	q.grave.bequeath(old)
 	q.use()
 	if !q.rules.refuses {

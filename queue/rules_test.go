@@ -421,7 +421,7 @@ func TestExpiryIsRecovered(t *testing.T) {
 		log.commit(1)
 		r.deleteAndBalance()
 
-		q := &classic{rules: rulesOf(Spec{}, nil), watch: watch{clock: time.Now, fresh: none}}
+		q := &classic{rules: rulesOf(nil, nil), watch: watch{clock: time.Now, fresh: none}}
 		q.recovered([]store.Entry{{Seq: 3, Size: 1, Expiry: at}})
 		var out Actions
 		q.Event(Event{Kind: RecoverDone}, &out)
