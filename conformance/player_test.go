@@ -100,7 +100,7 @@ func TestPlayEndsAtAStepThatWaitsInVain(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	r := &Runner{Target: target, Timeout: 500 * time.Millisecond}
+	r := &Runner{Target: target, Timeout: 3 * time.Second}
 	got, err := r.Play(parse(t, "connect c ch=1\nc.1 open"))
 	require.NoError(t, err)
 	require.True(t, got.TimedOut())
