@@ -30,8 +30,7 @@ type rules struct {
 	// how often it may come back.
 	counts bool
 	// lateDrop says that what is too much is dropped when consumers have got what they
-	// can take, and that of what one publish or another policy drops the latest becomes
-	// a dead letter first.
+	// can take, and that of what is dropped at once the latest becomes a dead letter first.
 	lateDrop bool
 	// sure says that a dead letter stays until the queues it goes to have it.
 	sure bool
@@ -277,8 +276,7 @@ func (q *classic) dropOver(out *Actions) {
 	}
 }
 
-// dropReturned is dropOver after something has come back, which dies in its order; see
-// also quorum.arrange.
+// dropReturned is dropOver after something has come back.
 func (q *classic) dropReturned(out *Actions) {
 	q.late = false
 	if !q.rules.drops() {
@@ -290,7 +288,7 @@ func (q *classic) dropReturned(out *Actions) {
 			return
 		}
 	}
-	q.shorten(out)
+	q.dropOver(out)
 }
 
 // owes reports whether somebody gets a message as soon as one is loaded. Nobody gets

@@ -36,19 +36,14 @@ func (q *quorum) returnsAtOnce(first Settle) bool {
 type effects struct{ delivered, dead int }
 
 // arrange puts what follows from messages that came back at once into the order in which
-// RabbitMQ sends it (rabbit_fifo:checkout/4): first what does not fit any more, the last
-// of them first, then other dead letters; and deliveries in the order of the consumers'
-// tags, those of one consumer together. The latter shows only in consumers of one channel.
+// RabbitMQ sends it (rabbit_fifo:checkout/4): first what does not fit any more, then other
+// dead letters; and deliveries in the order of the consumers' tags, those of one consumer
+// together. The latter shows only in consumers of one channel.
 func (q *quorum) arrange(before effects, out *Actions) {
 	if dead := out.DeadLetter[before.dead:]; len(dead) > 1 {
-		slices.Reverse(dead)
 		slices.SortStableFunc(dead, func(a, b Dead) int {
 			return cmp.Compare(afterDrop(a), afterDrop(b))
 		})
-		others := slices.IndexFunc(dead, func(d Dead) bool { return d.Reason != MaxLen })
-		if others >= 0 {
-			slices.Reverse(dead[others:])
-		}
 	}
 	if ds := out.Deliver[before.delivered:]; len(ds) > 1 {
 		slices.SortStableFunc(ds, func(a, b Delivery) int {

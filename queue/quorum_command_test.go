@@ -142,3 +142,33 @@ func TestAFullConsumerOfAQuorumQueueLosesItsTurnAtOnce(t *testing.T) {
 		})
 	}
 }
+
+// What does not fit beside a message that was put to the end of the queue dies as it does
+// beside one that is published: the latest first.
+func TestWhatAReturnPushesOutDiesTheLatestFirst(t *testing.T) {
+	t.Parallel()
+	q, err := Quorum().Open(Spec{
+		Name: "q", Type: "quorum", Arguments: args("x-max-length-bytes", int32(4), argDeadLetterExchange, "d"),
+	}, Env{Now: time.Now})
+	require.NoError(t, err)
+	var out Actions
+	publish := func(body string) {
+		m := message.New("", "q", []byte{0, 0}, len(body))
+		m.AppendBody([]byte(body))
+		q.Enqueue([]Publish{{Msg: m}}, &out)
+	}
+	require.NoError(t, q.Consume(Consumer{ID: 1}, &out))
+	publish("long")
+	held := out.Deliver[0].ID
+	q.Cancel(1, ByClient, &out)
+	for _, body := range []string{"1", "2", "3"} {
+		publish(body)
+	}
+	out = Actions{}
+	q.Settle([]Settle{{ID: held, Consumer: 1, Outcome: Requeue, First: true}}, &out)
+	var dead []string
+	for _, d := range out.DeadLetter {
+		dead = append(dead, string(d.Msg.Body()))
+	}
+	require.Equal(t, []string{"3", "2", "1"}, dead)
+}

@@ -186,7 +186,7 @@ func (m *quorumModel) comeBack(x modelMessage, o Outcome) {
 		m.put(x)
 		if m.bounded() && !m.refuses() { // each is a command of its own
 			m.deliver("")
-			m.shorten()
+			m.shortenLast()
 		}
 	default:
 		m.returned = append(m.returned, x)
