@@ -14,8 +14,8 @@ import (
 // gate is shut, when its turn comes leaves its ring, and joins its end when it has
 // room again (contract 05 §4 and §8, rabbit_queue_consumers).
 //
-// Those that left their rings keep an order, too. Where the gate of a channel was found
-// shut, no consumer of the channel is asked before its Resume. One of them that is not
+// Those of a channel that left their rings keep an order, too. Where the gate of a channel
+// was found shut, no consumer of the channel is asked before its Resume. One of them that is not
 // full any more until then waits with the others, and all that wait, in their order,
 // go behind those that are still full: RabbitMQ lets them all try then, and in vain.
 // This is what makes a limit for all of a channel go round among its consumers.
@@ -24,9 +24,9 @@ import (
 // take more or not. The others wait in their rings, which do not turn.
 type consumers struct {
 	byID      map[message.ConsumerID]*taker
-	rings     []*ring // highest priority first
-	blocked   circle  // those that left theirs, in order
-	gated     int     // how many of them wait for Resume
+	rings     []*ring         // highest priority first
+	home      *family         // of one channel: mostly there is no other
+	families  map[any]*family // of the others, by place
 	exclusive bool
 	single    bool // there is a single active consumer
 	// waiting says that it does not begin yet: it does when the one before settles
@@ -65,7 +65,8 @@ type taker struct {
 	gated      bool    // its channel's gate was found shut; waits for Resume
 	asked      bool    // it was its own gate that said no, so that the Resume is its own
 	ring       *ring   // that of its priority
-	in         *circle // where it stands: there, or among the blocked
+	family     *family // that of its channel
+	in         *circle // where it stands: in its ring, or among the blocked of its family
 	next, prev *taker
 }
 
@@ -97,8 +98,9 @@ func (c *consumers) add(spec Consumer) error {
 	if c.exclusive || spec.Exclusive && (c.single || len(c.byID) > 0) {
 		return ErrExclusiveUse
 	}
-	t := &taker{Consumer: spec, ring: c.ringOf(consumerPriority(spec.Arguments))}
+	t := &taker{Consumer: spec, ring: c.ringOf(consumerPriority(spec.Arguments)), family: c.familyOf(spec.Place)}
 	t.ring.members++
+	t.family.members++
 	if c.byID == nil {
 		c.byID = map[message.ConsumerID]*taker{} // many queues never have a consumer
 	}
@@ -138,7 +140,10 @@ func (c *consumers) remove(id message.ConsumerID) *taker {
 	delete(c.byID, id)
 	t.moveTo(nil)
 	if t.gated {
-		c.gated--
+		t.family.gated--
+	}
+	if t.family.members--; t.family.members == 0 {
+		c.forget(t.family)
 	}
 	if t.ring.members--; t.ring.members == 0 {
 		c.rings = slices.DeleteFunc(c.rings, func(r *ring) bool { return r == t.ring })
@@ -207,7 +212,7 @@ func (c *consumers) front() *taker {
 			if !r.first.full() {
 				return r.first
 			}
-			r.first.moveTo(&c.blocked)
+			r.first.leave()
 		}
 	}
 	return nil
@@ -221,7 +226,7 @@ func (c *consumers) frontActive() *taker {
 		return nil
 	}
 	if t.full() {
-		t.moveTo(&c.blocked)
+		t.leave()
 		return nil
 	}
 	return t
@@ -254,92 +259,10 @@ func (c *consumers) rotate(t *taker) {
 	switch {
 	case c.single:
 	case c.fifo && t.full():
-		t.moveTo(&c.blocked)
+		t.leave()
 	default:
 		t.ring.first = t.next
 	}
-}
-
-// block takes a consumer whose gate is shut out of its ring.
-func (c *consumers) block(t *taker) {
-	t.moveTo(&c.blocked)
-	t.gated, t.asked = true, true
-	c.gated++
-}
-
-// resume lets a consumer whose gate was shut try again, and with it those of its
-// channel.
-func (c *consumers) resume(id message.ConsumerID) {
-	t := c.byID[id]
-	switch {
-	case t == nil || !t.gated:
-	case t.Place == nil:
-		c.open(t)
-	default:
-		c.openAll(t.Place)
-	}
-}
-
-func (c *consumers) open(t *taker) {
-	t.gated, t.asked = false, false
-	c.gated--
-	t.join()
-}
-
-// openAll lets those of one channel try again that wait for Resume.
-func (c *consumers) openAll(place any) {
-	for t := range c.blocked.all() {
-		if t.gated && t.Place == place {
-			c.open(t)
-		}
-	}
-}
-
-// orphaned lets those try again that wait for the Resume of a consumer that is gone,
-// and reports whether there are any.
-func (c *consumers) orphaned(gone *taker) bool {
-	if !gone.asked || !c.shut(gone.Place) {
-		return false
-	}
-	for t := range c.blocked.all() {
-		if t.asked && t.Place == gone.Place {
-			return false // they wait for its Resume as well
-		}
-	}
-	c.openAll(gone.Place)
-	return true
-}
-
-// freed lets a consumer out of its ring try again that has room itself, unless its
-// channel's gate was found shut.
-func (c *consumers) freed(t *taker) {
-	switch {
-	case t.gated:
-	case c.gated == 0 || c.fifo || !c.shut(t.Place) || t.full():
-		t.join()
-	default:
-		t.gated = true
-		c.gated++
-		for x := range c.blocked.all() {
-			if x.gated && x.Place == t.Place {
-				x.moveTo(nil)
-				x.moveTo(&c.blocked)
-			}
-		}
-	}
-}
-
-// shut reports whether one of a channel's consumers waits for Resume.
-func (c *consumers) shut(place any) bool {
-	if place == nil {
-		return false
-	}
-	for t := range c.blocked.all() {
-		if t.gated && t.Place == place {
-			return true
-		}
-	}
-	return false
 }
 
 // returned notes that a consumer's delivery was settled.

@@ -201,6 +201,16 @@ func (n *naiveRing) block(id message.ConsumerID) {
 	n.blocked = append(n.blocked, id)
 }
 
+// family gives those of a consumer's place that are out of turn.
+func (n *naiveRing) family(id message.ConsumerID, x *naiveTaker) (ids []message.ConsumerID) {
+	for _, b := range n.blocked {
+		if b == id || x.place != nil && n.all[b].place == x.place {
+			ids = append(ids, b)
+		}
+	}
+	return ids
+}
+
 // gated gives those that wait for Resume together with one: those of its place.
 func (n *naiveRing) gated(x *naiveTaker) (ids []message.ConsumerID) {
 	for _, id := range n.blocked {
@@ -342,17 +352,26 @@ func TestTheConsumerRingsAgreeWithAList(t *testing.T) {
 				if !slices.Equal(n.byPriority(), inTurn(&c)) {
 					t.Fatalf("the rings are %v, want %v", inTurn(&c), n.byPriority())
 				}
-				var blocked []message.ConsumerID
-				for x := range c.blocked.all() {
-					blocked = append(blocked, x.ID)
+				for id, x := range n.all {
+					want := n.family(id, x)
+					var blocked []message.ConsumerID
+					f, gated := c.byID[id].family, 0
+					for y := range f.blocked.all() {
+						blocked = append(blocked, y.ID)
+						if y.gated {
+							gated++
+						}
+					}
+					require.True(t, slices.Equal(want, blocked), "blocked are %v, want %v", blocked, want)
+					require.Equal(t, gated, f.gated)
 				}
-				require.True(t, slices.Equal(n.blocked, blocked), "blocked are %v, want %v", blocked, n.blocked)
 			}
 			for _, id := range ids {
 				c.remove(id)
 			}
 			require.Empty(t, c.rings)
-			require.Zero(t, c.gated)
+			require.Nil(t, c.home)
+			require.Empty(t, c.families)
 		})
 	}
 }
