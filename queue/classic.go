@@ -329,6 +329,9 @@ func (q *classic) Settle(in []Settle, out *Actions) {
 		if !s.is(slotHeld) {
 			continue
 		}
+		if q.consumers.fifo && e.Outcome == Requeue && q.tooOften(s) {
+			q.consumers.lend(e.Consumer)
+		}
 		later := q.movesLater(e, s)
 		if !later {
 			q.settledOf(e.Consumer)

@@ -301,11 +301,15 @@ func (c *consumers) letGo(id message.ConsumerID) {
 	}
 }
 
-// lend gives a consumer room for another delivery, beyond what it has made. RabbitMQ's
-// quorum queues count twice what came back once too often (rabbit_fifo:return/5), so that
-// more is delivered than the prefetch allows.
+// lend gives a consumer that is about to settle something, or its heir, room for another
+// delivery, beyond what that makes. RabbitMQ's quorum queues count twice what came back
+// once too often (rabbit_fifo:return/5), so that more is delivered than the prefetch allows.
 func (c *consumers) lend(id message.ConsumerID) {
-	if t := c.byID[id]; t != nil {
+	t := c.byID[id]
+	if g := c.holding[id]; g != nil {
+		t = g.heir
+	}
+	if t != nil {
 		t.lent++
 	}
 }

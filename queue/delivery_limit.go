@@ -45,16 +45,19 @@ func deliveryLimit(arguments, policy message.Table, byDefault int) (limit int64,
 // limitDeliveries makes the rules those of a queue that counts.
 func (r *rules) limitDeliveries(limit int64) { r.any, r.counts, r.limit = true, true, limit }
 
+// tooOften reports whether a message that somebody holds may not come back once more.
+func (q *classic) tooOften(s slot) bool {
+	return q.rules.counts && int64(s.count())+1 > q.rules.limit
+}
+
 // comeBack takes a message back that a consumer had, unless it came back too often.
 // It was taken out of account. later is what movesLater says.
 func (q *classic) comeBack(e *Settle, s slot, later bool, out *Actions) {
 	if q.rules.counts {
+		dies := q.tooOften(s)
 		s.setCount(s.count() + 1)
-		if int64(s.count()) > q.rules.limit {
+		if dies {
 			q.lay(e.ID, s, LimitReached, e.Atom, out)
-			if e.Outcome == Requeue && q.consumers.fifo {
-				q.consumers.lend(e.Consumer)
-			}
 			return
 		}
 	}

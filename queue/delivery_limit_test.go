@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -162,4 +163,33 @@ func (r *rig) getLate(log *fakeLog, rnd *rand.Rand) (got received, reply GetRepl
 	log.settleAll(rnd)
 	<-answered
 	return got, reply
+}
+
+// To a quorum queue a consumer of the same name is the one before it, also where it
+// counts twice what came back once too often.
+func TestAnHeirIsLentRoomAsWell(t *testing.T) {
+	t.Parallel()
+	for name, hasHeir := range map[string]bool{"the consumer itself": false, "its heir": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			q, err := Quorum().Open(Spec{Name: "q", Type: "quorum", Arguments: args(argDeliveryLimit, int32(0))}, Env{Now: time.Now})
+			require.NoError(t, err)
+			var out Actions
+			c := Consumer{ID: 1, Tag: "t", Place: "channel", Prefetch: 1}
+			require.NoError(t, q.Consume(c, &out))
+			for range 3 {
+				q.Enqueue([]Publish{{Msg: message.New("", "q", []byte{0, 0}, 0)}}, &out)
+			}
+			require.Len(t, out.Deliver, 1)
+			if hasHeir {
+				q.Cancel(c.ID, ByClient, &out)
+				c.ID = 2
+				require.NoError(t, q.Consume(c, &out))
+				require.Len(t, out.Deliver, 1, "it holds what the other one does")
+			}
+			q.Settle([]Settle{{ID: out.Deliver[0].ID, Consumer: 1, Outcome: Requeue, First: true}}, &out)
+			require.Len(t, out.Deliver, 3)
+			require.Equal(t, c.ID, out.Deliver[2].Consumer)
+		})
+	}
 }
