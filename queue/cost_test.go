@@ -151,35 +151,3 @@ func TestAMessageThatExpiresCostsLittle(t *testing.T) {
 	require.Less(t, octets/n, int64(24))
 	runtime.KeepAlive(p)
 }
-
-// What one channel's gate does costs no more for the other channels that wait.
-func TestChannelsThatWaitCostTheOthersNothing(t *testing.T) {
-	const ops = 2000
-	cost := func(channels int) time.Duration {
-		var c consumers
-		for i := range channels {
-			require.NoError(t, c.add(Consumer{ID: message.ConsumerID(i + 1), Prefetch: 1, Place: i}))
-		}
-		for f := c.front(); f != nil; f = c.front() {
-			c.block(f)
-		}
-		c.resume(1)
-		best := time.Hour
-		for range 5 {
-			began := time.Now()
-			for range ops {
-				f := c.front()
-				f.took()
-				require.Nil(t, c.front())
-				c.returned(f.ID) // which was full, and its gate is open
-				c.block(c.front())
-				c.resume(f.ID)
-			}
-			best = min(best, time.Since(began))
-		}
-		return best
-	}
-	few, many := cost(2), cost(10_000)
-	t.Logf("%v for two channels, %v for ten thousand", few, many)
-	require.Less(t, many, 20*few)
-}

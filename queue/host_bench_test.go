@@ -154,3 +154,29 @@ func heap() int64 {
 	runtime.ReadMemStats(&s)
 	return int64(s.HeapAlloc)
 }
+
+// BenchmarkManyChannelsThatWait is a settle and a Resume of one channel while the gates of
+// others are shut, which costs the same however many they are.
+func BenchmarkManyChannelsThatWait(b *testing.B) {
+	for _, channels := range []int{2, 10_000} {
+		b.Run(fmt.Sprint(channels), func(b *testing.B) {
+			var c consumers
+			for i := range channels {
+				require.NoError(b, c.add(Consumer{ID: message.ConsumerID(i + 1), Prefetch: 1, Place: i}))
+			}
+			for t := c.front(); t != nil; t = c.front() {
+				c.block(t)
+			}
+			c.resume(1)
+			b.ReportAllocs()
+			for b.Loop() {
+				t := c.front()
+				t.took()
+				c.front()
+				c.returned(t.ID)
+				c.block(c.front())
+				c.resume(t.ID)
+			}
+		})
+	}
+}
