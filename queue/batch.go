@@ -49,7 +49,9 @@ func (b *Batch) Publish(p Publish) {
 
 // Settle adds an acknowledgement.
 func (b *Batch) Settle(s Settle) {
-	b.settles = append(b.settles, s)
+	b.settles = append(b.settles, Settle{}) // and field by field, as above
+	to := &b.settles[len(b.settles)-1]
+	to.ID, to.Consumer, to.Outcome, to.First, to.Atom = s.ID, s.Consumer, s.Outcome, s.First, s.Atom
 	b.count(runSettle)
 }
 
