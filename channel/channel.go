@@ -293,8 +293,8 @@ func (ch *Channel) Close() { ch.CloseBecause(reply.Reason{By: reply.ByClient}) }
 // CloseBecause ends the channel: consumers go, what was not acknowledged returns
 // to its queues in order, and an open transaction is dropped. Confirms gives the
 // answers that were due by then; there are no more. The reason is for the watcher.
-// It is idempotent. Afterwards
-// only Close, CloseBecause, Flush, Confirms and Written may be called.
+// It is idempotent. Afterwards only Close, CloseBecause, Flush, Confirms and Written
+// may be called.
 func (ch *Channel) CloseBecause(why reply.Reason) { CloseAll([]*Channel{ch}, why) }
 
 // CloseAll is CloseBecause for the channels of a connection that ends: all consumers

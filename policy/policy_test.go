@@ -216,6 +216,9 @@ func FuzzCompile(f *testing.F) {
 				reasons, ok := strings.CutPrefix(err.Error(), "Validation failed\n\n")
 				require.True(t, ok)
 				require.NotEmpty(t, reasons)
+				if !strings.Contains(pattern+applyTo+name, "\n") && !strings.Contains(object, `\`) {
+					require.NotContains(t, reasons, "\n\n", "one of them is empty")
+				}
 				continue
 			}
 			again, err := Compile(k, c.Policy())

@@ -14,11 +14,11 @@ import (
 // gate is shut, when its turn comes leaves its ring, and joins its end when it has
 // room again (contract 05 §4 and §8, rabbit_queue_consumers).
 //
-// Those of a channel that left their rings keep an order, too. Where the gate of a channel
-// was found shut, no consumer of the channel is asked before its Resume. One of them that is not
-// full any more until then waits with the others, and all that wait, in their order,
-// go behind those that are still full: RabbitMQ lets them all try then, and in vain.
-// This is what makes a limit for all of a channel go round among its consumers.
+// Those of a channel that left their rings keep an order, too. Where the gate of a
+// channel was found shut, no consumer of the channel is asked before its Resume. One of
+// them that is not full any more until then waits with the others, and all that wait, in
+// their order, go behind those that are still full: RabbitMQ lets them all try then, and
+// in vain. This is what makes a limit for all of a channel go round among its consumers.
 //
 // With a single active consumer nobody else gets anything, whether that one can
 // take more or not. The others wait in their rings, which do not turn.
