@@ -90,10 +90,15 @@ type channel struct {
 	seq uint64
 
 	mu      sync.Mutex
-	pending []*Pub // by number, from first
-	first   uint64
+	pending []pending // oldest first
 	window  chan struct{}
 	drained chan struct{} // closed when no confirm comes any more
+}
+
+// pending is a publish that waits for its answer.
+type pending struct {
+	pub    *Pub
+	answer *amqp.DeferredConfirmation
 }
 
 func (a *actor) open() (*channel, error) {
@@ -117,22 +122,22 @@ func (c *channel) confirms(window int) error {
 	if err := c.Confirm(false); err != nil {
 		return err
 	}
-	c.window, c.first, c.drained = make(chan struct{}, window), 1, make(chan struct{})
+	c.window, c.drained = make(chan struct{}, window), make(chan struct{})
+	// The listener is told of all answers in the order of the publishes; but not always
+	// what they were: it takes an ack of several for that of one among them which was
+	// nacked before. The deferred confirmation knows.
 	answers := c.NotifyPublish(make(chan amqp.Confirmation, window))
 	go func() {
 		defer close(c.drained)
-		for answer := range answers {
+		for range answers {
 			c.mu.Lock()
-			p := c.pending[answer.DeliveryTag-c.first]
-			c.pending[answer.DeliveryTag-c.first] = nil
-			for len(c.pending) > 0 && c.pending[0] == nil {
-				c.pending, c.first = c.pending[1:], c.first+1
-			}
+			p := c.pending[0]
+			c.pending = c.pending[1:]
 			c.mu.Unlock()
-			if answer.Ack {
-				c.log.l.Confirmed(p)
+			if p.answer.Acked() {
+				c.log.l.Confirmed(p.pub)
 			} else {
-				c.log.l.Nacked(p)
+				c.log.l.Nacked(p.pub)
 			}
 			<-c.window
 		}
@@ -150,10 +155,14 @@ func (a *actor) send(c *channel, id ID, r route) error {
 		return err
 	}
 	p := c.log.Publish(id, r.queues...)
-	c.mu.Lock()
-	c.pending = append(c.pending, p)
-	c.mu.Unlock()
-	return c.PublishWithContext(a.ctx, r.exchange, r.key, false, false, id.Content())
+	c.mu.Lock() // its answer may be faster
+	defer c.mu.Unlock()
+	answer, err := c.PublishWithDeferredConfirmWithContext(a.ctx, r.exchange, r.key, false, false, id.Content())
+	if err != nil {
+		return err // it was not sent whole, and nobody answers
+	}
+	c.pending = append(c.pending, pending{p, answer})
+	return nil
 }
 
 // quiesce waits until all publishes are answered.

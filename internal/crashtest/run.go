@@ -351,6 +351,8 @@ func (r Result) String() string {
 	if len(r.Violations) > 0 {
 		fmt.Fprintf(&b, "\nthe last changes to definitions:\n    %s\n", strings.Join(r.Changes, "\n    "))
 		fmt.Fprintf(&b, "\nseed %d, cycle %d; the data is in %s\n", r.Seed, r.Cycles, r.Dir)
+		// Again, as it is the end of a long text that is read.
+		fmt.Fprintf(&b, "violation 1 of %d: %s\n", len(r.Violations), r.Violations[0].What)
 	}
 	return b.String()
 }
