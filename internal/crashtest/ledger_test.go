@@ -224,6 +224,13 @@ func TestTheLedgerJudgesHistories(t *testing.T) {
 			s.found(came(id, true))
 			s.found(came(id, false))
 		}, "is not marked as redelivered"},
+		"a mark may be lost that a consumer saw, who was not the first perhaps": {func(s *story) {
+			id := s.confirmed()
+			s.l.Crash("killed")
+			s.l.Consuming(s.q)
+			s.deliver(id, true)
+			s.found(came(id, false))
+		}, ""},
 		"a crash that nobody looked after": {func(s *story) {
 			id := s.confirmed()
 			s.l.Crash("killed")

@@ -74,7 +74,6 @@ func (l *Ledger) survived(m *Copy, redelivered bool) {
 	}
 	m.life, m.known, m.stored, m.tx = l.life, true, true, nil
 	m.settled, m.settledBy, m.settleTx = open, nil, nil
-	m.marked = m.marked || redelivered
 }
 
 // missing is called for what is on the books and was not in its queue.
@@ -160,6 +159,8 @@ func (k *Checker) Queue(q *Queue, found []amqp.Delivery) []*Copy {
 		}
 		if m.life < l.life {
 			l.survived(m, found[i].Redelivered)
+			// Nobody was given anything since the restart, so that it was on the disk.
+			m.marked = m.marked || found[i].Redelivered
 		}
 	}
 	for _, m := range q.copies {
