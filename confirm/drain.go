@@ -11,6 +11,9 @@ import "slices"
 // below every nack of this batch; the rest go out one by one, ascending. The
 // nacks follow by the same rule with the roles exchanged, except that even a
 // single one is cumulative where it may be.
+//
+// A cumulative answer may thus reach across publishes that were answered otherwise
+// in an earlier Drain: it is for those that have no answer yet.
 func (t *Tracker) Drain(dst []Answer) []Answer {
 	t.mu.Lock()
 	if !t.drainable() {
