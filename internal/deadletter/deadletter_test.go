@@ -177,6 +177,7 @@ func FuzzWrite(f *testing.F) {
 		{{Name: xDeath, Value: "text"}},
 		{{Name: xDeath, Value: []any{message.Table{{Name: "count", Value: "x"}, {Name: "reason", Value: "expired"}, {Name: "queue", Value: "q"}}}}},
 		{{Name: "CC", Value: []any{"c"}}, {Name: xDeath, Value: []any{}}, {Name: xDeath, Value: int32(5)}},
+		{{Name: xDeath, Value: []any{message.Table{{Name: "queue", Value: []byte("q")}, {Name: "reason", Value: []byte("expired")}}}}},
 	} {
 		raw, err := message.Properties{Headers: h, Expiration: "5"}.Append(nil)
 		if err != nil {
@@ -196,10 +197,14 @@ func FuzzWrite(f *testing.F) {
 			if err != nil {
 				return // it is as large as can be
 			}
-			require.True(t, l.Circles("q"))
 			v, _ := headersOf(t, l).Get(xDeath)
 			first := v.([]any)[0].(message.Table)
-			require.Equal(t, any("q"), text(first, "queue"))
+			require.Equal(t, any("q"), plain(first, "queue"))
+			// An entry that a client wrote with a byte array counts the death, and is none
+			// of this queue's to who looks for a circle.
+			if text(first, "queue") != nil {
+				require.True(t, l.Circles("q"))
+			}
 			n, ok := first.Get("count")
 			require.True(t, ok)
 			if c, ok := n.(int64); ok {
