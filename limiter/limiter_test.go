@@ -96,11 +96,18 @@ func runProtocol(takers, rounds int, gateOf func(taker int) gate) {
 			}
 			for g := range taken {
 				batch = append(batch, g)
-				// Hold on to what was taken only while more is coming: once
-				// everybody waits, there is nothing left to read.
-				if len(taken) == 0 || len(batch) == 16 {
-					giveBack()
+				// Nobody holds on to anything while waiting for more.
+				for more := true; more && len(batch) < 16; {
+					select {
+					case g, more = <-taken:
+						if more {
+							batch = append(batch, g)
+						}
+					default:
+						more = false
+					}
 				}
+				giveBack()
 			}
 		})
 	}
