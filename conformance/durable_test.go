@@ -51,9 +51,6 @@ func TestADiskChangesNoAnswer(t *testing.T) {
 				if ofSeveralQueues(durable) {
 					want, got = byConsumer(want), byConsumer(got)
 				}
-				if limitsChannels(durable) {
-					want, got = withoutConsumers(want), withoutConsumers(got)
-				}
 				return want, got, errors.Join(wantErr, err)
 			})
 			if unsupported {
@@ -137,29 +134,6 @@ func ofSeveralQueues(s *conformance.Scenario) bool {
 	}
 	return false
 }
-
-// limitsChannels reports whether the scenario has a prefetch for all of a channel. Whose
-// turn it is there depends on when the queue looks at its consumers: the store's word may
-// come when the channel has room again and those who wait for it were not yet told.
-func limitsChannels(s *conformance.Scenario) bool {
-	return slices.ContainsFunc(s.Steps(), func(step string) bool {
-		words := strings.Fields(step)
-		return slices.Contains(words, "basic.qos") && slices.Contains(words, "global")
-	})
-}
-
-// withoutConsumers leaves out whom each delivery is for.
-func withoutConsumers(tr conformance.Transcript) conformance.Transcript {
-	tr = slices.Clone(tr)
-	for i, line := range tr {
-		if strings.Contains(line, " basic.deliver ") {
-			tr[i] = consumerTag.ReplaceAllString(line, "")
-		}
-	}
-	return tr
-}
-
-var consumerTag = regexp.MustCompile(` consumer-tag=\S+`)
 
 // madeDurable gives the scenario with durable queues and persistent messages, or
 // nil if it publishes nothing to a queue of its own, or cannot be played beside

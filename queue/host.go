@@ -338,8 +338,20 @@ func (h *Host) stored(ops int, err error) {
 
 // Resume tells the queue that the gate of a consumer may have room again. With more
 // another call for the same queue follows, and what there is goes to all of them in turn.
+// It comes after what was posted before: the settle that made the room.
 func (h *Host) Resume(id message.ConsumerID, more bool) {
-	h.post(Event{Kind: Resume, Consumer: id, More: more})
+	e := Event{Kind: Resume, Consumer: id, More: more}
+	h.mu.Lock()
+	if h.closed || h.in == nil {
+		h.postLocked(e)
+		return
+	}
+	h.in.control(func(gone bool) {
+		if !gone {
+			h.event(e)
+		}
+	})
+	h.startLocked()
 }
 
 func (h *Host) put(b *Batch) {

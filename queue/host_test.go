@@ -89,6 +89,29 @@ func TestTheMailboxKeepsTheOrderOfEachPoster(t *testing.T) {
 	r.deleteAndBalance()
 }
 
+// A channel settles, and then says that its gate has room: that is the order in which
+// those who wait for room come to it (contract 05 §8).
+func TestAResumeComesAfterWhatWasPostedBeforeIt(t *testing.T) {
+	t.Parallel()
+	var calls []string
+	typ := hooked{Type: Classic(), before: func(call string) { calls = append(calls, call) }}
+	r := newRig(t, typ, nil)
+	in := r.consume(Consumer{})
+	in.onDeliver = func(ds []Delivery) {
+		calls = nil // the queue is busy with this delivery meanwhile
+		b := NewBatch()
+		b.Settle(Settle{ID: ds[0].ID, Consumer: in.id, Outcome: Ack})
+		r.h.PostLater(b)
+		r.h.Resume(in.id, true)
+		r.h.Resume(in.id, false)
+	}
+	r.post("1")
+	r.running.Wait()
+	require.Equal(t, []string{"Settle", "Event", "Event"}, calls)
+	in.want("1")
+	r.deleteAndBalance()
+}
+
 // feed makes a consumer post a further message for each of the first n it gets,
 // from within the turn, so that the mailbox is never empty when the turn ends.
 func feed(r *rig, in *inbox, n int) {
