@@ -41,7 +41,7 @@ func TestADiskChangesNoAnswer(t *testing.T) {
 		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()
 			unsupported := false // pending.txt says what it needs
-			verdict, detail := judge(t, func() (want, got conformance.Transcript, err error) {
+			verdict, detail := judge(t, durable, func() (want, got conformance.Transcript, err error) {
 				var wantErr error
 				var memory sync.WaitGroup
 				memory.Go(func() { want, wantErr = inMemory.Play(durable) })

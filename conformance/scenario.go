@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -29,6 +30,12 @@ type step struct {
 	line  int
 	src   string
 	words []string
+}
+
+// Sleeps reports whether the script lets time pass. What comes then may depend on how
+// much of it really passed: a machine that stalls may change it.
+func (s *Scenario) Sleeps() bool {
+	return slices.ContainsFunc(s.steps, func(st step) bool { return st.words[0] == "sleep" })
 }
 
 // Area gives the first part of the scenario's name.

@@ -30,6 +30,19 @@ c.1 publish rk="a b" body=""
 	require.Equal(t, []string{"connect c ch=1", `c.1 publish rk="a b" body=""`}, s.Steps())
 }
 
+func TestAScenarioSleepsIfOneOfItsStepsDoes(t *testing.T) {
+	t.Parallel()
+	for src, want := range map[string]bool{
+		"@title sleep\nconnect c":                               false,
+		"@title x\nconnect c\nc.1 publish rk=~q body=\"sleep\"": false,
+		"@title x\nconnect c\nsleep 100ms":                      true,
+	} {
+		s, err := ParseScenario("area/name", []byte(src))
+		require.NoError(t, err)
+		require.Equal(t, want, s.Sleeps(), src)
+	}
+}
+
 func TestParseScenarioSaysWhichLineIsWrong(t *testing.T) {
 	t.Parallel()
 	for src, want := range map[string]string{

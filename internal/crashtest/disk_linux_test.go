@@ -20,7 +20,7 @@ const (
 	smallDisk = "size=400m"
 	ballast   = 50 << 20
 	// patience is how long something may take that must happen.
-	patience = 3 * time.Minute
+	patience = 60 * time.Second
 )
 
 // diskTest is a broker on a small disk.
