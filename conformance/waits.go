@@ -9,6 +9,9 @@ import (
 const (
 	// quietTime is how long "quiet" listens unless the script says otherwise.
 	quietTime = 150 * time.Millisecond
+	// quietSlice is how much of it a stall of the machine uses up at most, however long
+	// it is.
+	quietSlice = 10 * time.Millisecond
 	// heartbeatTime is how long "heartbeats" counts unless the script says
 	// otherwise.
 	heartbeatTime = 2500 * time.Millisecond
@@ -55,11 +58,13 @@ func (p *player) quietStep(k *call) error {
 	if err := errors.Join(err, k.words.done()); err != nil {
 		return err
 	}
-	if e := k.c.next(k.ch, nil, d); e != nil {
-		p.record(k.c, e, style{})
-	} else {
-		p.say(k.c, k.ch, "(nothing)")
+	for ; d > 0; d -= quietSlice {
+		if e := k.c.next(k.ch, nil, min(d, quietSlice)); e != nil {
+			p.record(k.c, e, style{})
+			return nil
+		}
 	}
+	p.say(k.c, k.ch, "(nothing)")
 	return nil
 }
 
